@@ -1,0 +1,24 @@
+include(GoogleTest)
+
+# What every translation unit of the project is compiled with.
+add_library(vmigrate_options INTERFACE)
+target_compile_options(vmigrate_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+target_include_directories(vmigrate_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+target_link_libraries(vmigrate_options INTERFACE Threads::Threads)
+
+# vmigrate_module(NAME SOURCES file... USES target...): the library of src/NAME, target vmigrate_NAME.
+function(vmigrate_module name)
+  cmake_parse_arguments(PARSE_ARGV 1 module "" "" "SOURCES;USES")
+  add_library(vmigrate_${name} STATIC ${module_SOURCES})
+  target_link_libraries(vmigrate_${name} PUBLIC vmigrate_options ${module_USES})
+endfunction()
+
+# vmigrate_test(NAME SOURCES file... USES target...): a GoogleTest program whose cases ctest knows one by one.
+# What needs root, network namespaces or QEMU is labelled with LABELS, so that a developer can leave it out.
+function(vmigrate_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 test "" "" "SOURCES;USES;LABELS")
+  add_executable(${name} ${test_SOURCES})
+  target_link_libraries(${name} PRIVATE vmigrate_options ${test_USES} GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120 LABELS "${test_LABELS}")
+endfunction()

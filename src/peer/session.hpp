@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+
+/// The channel between two daemons. docs/protocol.md and proto/vmigrate/peer.proto specify it.
+namespace vmigrate::peer {
+
+/// Ordered message streams inside a session. Numbers are on the wire and never change; a lower number goes
+/// first when several have something to send. Bulk memory has connections of its own: see BulkSender.
+enum class Lane : std::uint32_t {
+  control = 1,         ///< serialised vmigrate.ControlMessage
+  hypervisor_rpc = 2,  ///< hypervisor::PeerMessage, one a message
+  ram_return = 3,      ///< bytes of QEMU's return path
+};
+
+/// Who is at the other end, as its certificate proves it.
+struct PeerIdentity {
+  std::string host;     ///< the name it is configured under
+  std::string address;  ///< "10.0.0.2:16510"
+};
+
+/// The RAM lane's sending end: one ordered byte stream over however many connections the session has.
+/// One thread writes.
+class BulkSender {
+ public:
+  virtual ~BulkSender() = default;
+  /// Blocks while the wire is full. An error is final: the session is going down.
+  virtual Result<> write(ByteView bytes) = 0;
+  /// No more bytes: the receiver reads what is on its way and then the end.
+  virtual Result<> finish() = 0;
+};
+
+/// The RAM lane's receiving end. One thread reads.
+class BulkReceiver {
+ public:
+  virtual ~BulkReceiver() = default;
+  /// Blocks for the next bytes, in order, at most 1 MiB. Empty: the sender has finished. An error is final.
+  virtual Result<ByteBuffer> read() = 0;
+};
+
+/// Called from the session's own thread, one at a time; must not block.
+struct SessionEvents {
+  std::function<void(Lane, ByteBuffer)> message;
+  /// The session is over, once: the peer closed it, the link died (noticed within 5 s), or it broke the
+  /// protocol. Not called after close() was called from this side.
+  std::function<void(Error)> closed;
+};
+
+/// A connected and authenticated session: one migration, or one question. The destructor closes it.
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual const PeerIdentity& peer() const = 0;
+  /// Starts delivery; until then what arrives waits. Call once.
+  virtual void start(SessionEvents events) = 0;
+  /// Takes the message over and returns at once; order within a lane is kept. Messages sent after the session
+  /// has ended are dropped: `closed` tells.
+  virtual void send(Lane lane, ByteBuffer message) = 0;
+  /// The RAM lane. The side that dialled sends, the other receives; asking for the wrong end is a programming
+  /// error.
+  virtual BulkSender& bulk_sender() = 0;
+  virtual BulkReceiver& bulk_receiver() = 0;
+  /// Ends the session and unblocks both bulk ends. What was sent on the message lanes before is still
+  /// delivered if the link holds.
+  virtual void close() = 0;
+};
+
+/// Opens sessions to other daemons, by the name they are configured under.
+class Dialer {
+ public:
+  virtual ~Dialer() = default;
+  /// Blocks, at most a few seconds. Errors say whether the host is unknown (not_found), does not answer
+  /// (unreachable), is somebody else (not_allowed) or speaks another version (refused).
+  virtual Result<std::unique_ptr<Session>> dial(const std::string& host) = 0;
+};
+
+/// Called for each session that another daemon has opened to this one.
+using AcceptHandler = std::function<void(std::unique_ptr<Session>)>;
+
+}  // namespace vmigrate::peer
