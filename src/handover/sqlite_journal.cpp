@@ -1,0 +1,165 @@
+#include <mutex>
+
+#include <sqlite3.h>
+
+#include "handover/journal.hpp"
+
+namespace vmigrate::handover {
+namespace {
+
+constexpr const char* kSchema = R"sql(
+  PRAGMA journal_mode = WAL;
+  -- WAL with FULL syncs the log at every commit: a promise survives the loss of power.
+  PRAGMA synchronous = FULL;
+  CREATE TABLE IF NOT EXISTS promises (
+    migration TEXT NOT NULL,
+    role INTEGER NOT NULL,
+    vm TEXT NOT NULL,
+    vm_name TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    peer TEXT NOT NULL,
+    state TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    keeps_definition INTEGER NOT NULL,
+    PRIMARY KEY (migration, role)
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS promises_of_vm ON promises (vm, epoch);
+)sql";
+
+constexpr const char* kColumns = "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition";
+
+struct CloseDatabase {
+  void operator()(sqlite3* database) const { ::sqlite3_close(database); }
+};
+struct FinalizeStatement {
+  void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
+};
+using Database = std::unique_ptr<sqlite3, CloseDatabase>;
+using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+
+tl::unexpected<Error> journal_error(sqlite3* database, std::string_view what) {
+  return fail(ErrorCode::failed, std::string(what) + " the journal: " + ::sqlite3_errmsg(database),
+              "make room and check the permissions of the state folder (paths.state in migrated.toml)");
+}
+
+void bind(sqlite3_stmt* statement, int index, const std::string& text) {
+  ::sqlite3_bind_text(statement, index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
+}
+
+std::string text_column(sqlite3_stmt* statement, int index) {
+  const auto* text = ::sqlite3_column_text(statement, index);
+  return text == nullptr ? "" : reinterpret_cast<const char*>(text);
+}
+
+Result<Record> read_record(sqlite3_stmt* row) {
+  Record record;
+  auto migration = MigrationId::parse(text_column(row, 0));
+  auto vm = VmId::parse(text_column(row, 2));
+  if (!migration || !vm) return fail(ErrorCode::failed, "the journal has a row without valid identifiers");
+  record.migration = *migration;
+  record.role =
+      ::sqlite3_column_int(row, 1) == static_cast<int>(Role::source) ? Role::source : Role::destination;
+  record.vm = *vm;
+  record.vm_name = text_column(row, 3);
+  record.epoch = static_cast<std::uint64_t>(::sqlite3_column_int64(row, 4));
+  record.peer = text_column(row, 5);
+  record.state = text_column(row, 6);
+  record.runs = ::sqlite3_column_int(row, 7) != 0;
+  record.keeps_definition = ::sqlite3_column_int(row, 8) != 0;
+  return record;
+}
+
+class SqliteJournal : public Journal {
+ public:
+  explicit SqliteJournal(Database database) : database_(std::move(database)) {}
+
+  Result<> write(const Record& record) override {
+    const std::lock_guard lock(mutex_);
+    auto statement = prepare(std::string("INSERT OR REPLACE INTO promises (") + kColumns +
+                             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    if (!statement) return fail(statement.error());
+    sqlite3_stmt* row = statement->get();
+    bind(row, 1, record.migration.text());
+    ::sqlite3_bind_int(row, 2, static_cast<int>(record.role));
+    bind(row, 3, record.vm.text());
+    bind(row, 4, record.vm_name);
+    ::sqlite3_bind_int64(row, 5, static_cast<sqlite3_int64>(record.epoch));
+    bind(row, 6, record.peer);
+    bind(row, 7, record.state);
+    ::sqlite3_bind_int(row, 8, record.runs ? 1 : 0);
+    ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
+    if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
+    return {};
+  }
+
+  Result<std::optional<Record>> find(const MigrationId& migration, Role role) override {
+    const std::lock_guard lock(mutex_);
+    auto statement =
+        prepare(std::string("SELECT ") + kColumns + " FROM promises WHERE migration = ?1 AND role = ?2");
+    if (!statement) return fail(statement.error());
+    bind(statement->get(), 1, migration.text());
+    ::sqlite3_bind_int(statement->get(), 2, static_cast<int>(role));
+    auto rows = read_all(statement->get());
+    if (!rows) return fail(rows.error());
+    if (rows->empty()) return std::nullopt;
+    return rows->front();
+  }
+
+  Result<std::vector<Record>> unfinished() override {
+    const std::lock_guard lock(mutex_);
+    auto statement =
+        prepare(std::string("SELECT ") + kColumns +
+                " FROM promises WHERE state NOT IN ('confirmed', 'reclaimed', 'running', 'done', 'refused')"
+                " ORDER BY epoch");
+    if (!statement) return fail(statement.error());
+    return read_all(statement->get());
+  }
+
+  Result<std::uint64_t> last_epoch(const VmId& vm) override {
+    const std::lock_guard lock(mutex_);
+    auto statement = prepare("SELECT coalesce(max(epoch), 0) FROM promises WHERE vm = ?1");
+    if (!statement) return fail(statement.error());
+    bind(statement->get(), 1, vm.text());
+    if (::sqlite3_step(statement->get()) != SQLITE_ROW) return journal_error(database_.get(), "cannot read");
+    return static_cast<std::uint64_t>(::sqlite3_column_int64(statement->get(), 0));
+  }
+
+ private:
+  Result<Statement> prepare(const std::string& text) {
+    sqlite3_stmt* statement = nullptr;
+    if (::sqlite3_prepare_v2(database_.get(), text.c_str(), -1, &statement, nullptr) != SQLITE_OK) {
+      return journal_error(database_.get(), "cannot use");
+    }
+    return Statement(statement);
+  }
+
+  Result<std::vector<Record>> read_all(sqlite3_stmt* statement) {
+    std::vector<Record> records;
+    int status = ::sqlite3_step(statement);
+    for (; status == SQLITE_ROW; status = ::sqlite3_step(statement)) {
+      auto record = read_record(statement);
+      if (!record) return fail(record.error());
+      records.push_back(std::move(*record));
+    }
+    if (status != SQLITE_DONE) return journal_error(database_.get(), "cannot read");
+    return records;
+  }
+
+  std::mutex mutex_;
+  Database database_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Journal>> open_journal(const std::string& path) {
+  sqlite3* raw = nullptr;
+  const int status = ::sqlite3_open_v2(
+      path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  Database database(raw);
+  if (status != SQLITE_OK || ::sqlite3_exec(raw, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return fail(journal_error(raw, "cannot open").value().in(path));
+  }
+  return std::make_unique<SqliteJournal>(std::move(database));
+}
+
+}  // namespace vmigrate::handover

@@ -1,0 +1,125 @@
+#include "handover/journal.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace vmigrate::handover {
+namespace {
+
+class JournalTest : public testing::Test {
+ protected:
+  JournalTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "vmigrate-journal-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~JournalTest() override { std::filesystem::remove_all(folder_); }
+
+  std::unique_ptr<Journal> open() {
+    auto journal = open_journal(folder_ + "/journal.db");
+    EXPECT_TRUE(journal) << journal.error().message;
+    return std::move(*journal);
+  }
+
+  static Record sample(std::string_view state, Role role = Role::source) {
+    Record record;
+    record.migration = MigrationId::random();
+    record.role = role;
+    record.vm = *VmId::parse("123e4567-e89b-12d3-a456-426614174000");
+    record.vm_name = "web1";
+    record.epoch = 7;
+    record.peer = "hostb";
+    record.state = state;
+    record.runs = false;
+    record.keeps_definition = true;
+    return record;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(JournalTest, KeepsWhatWasPromisedAcrossAReopen) {
+  Record record = sample("preparing");
+  ASSERT_TRUE(open()->write(record));
+  record.state = "relinquished";
+  ASSERT_TRUE(open()->write(record));
+  auto journal = open();
+  EXPECT_EQ(journal->find(record.migration, Role::source)->value(), record);
+  EXPECT_EQ(*journal->find(record.migration, Role::destination), std::nullopt);
+  EXPECT_EQ(*journal->last_epoch(record.vm), 7U);
+  EXPECT_EQ(*journal->last_epoch(*VmId::parse("00000000-e89b-12d3-a456-426614174000")), 0U);
+}
+
+TEST_F(JournalTest, ListsWhatIsLeftToDo) {
+  auto journal = open();
+  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
+    ASSERT_TRUE(journal->write(sample(state)));
+  }
+  for (const char* state : {"reserved", "started", "running", "done", "refused", "in doubt"}) {
+    ASSERT_TRUE(journal->write(sample(state, Role::destination)));
+  }
+  std::vector<std::string> left;
+  const auto unfinished = journal->unfinished();
+  ASSERT_TRUE(unfinished);
+  for (const auto& record : *unfinished) left.push_back(record.state);
+  EXPECT_EQ(left, (std::vector<std::string>{"preparing", "relinquished", "reserved", "started", "in doubt"}));
+}
+
+TEST_F(JournalTest, EveryRecordedStateIsReadBackAsItself) {
+  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
+    EXPECT_EQ(name(*source_state(sample(state))), state);
+  }
+  for (const char* state : {"reserved", "started", "running", "done", "refused", "in doubt"}) {
+    EXPECT_EQ(name(*destination_state(sample(state))), state);
+  }
+  EXPECT_EQ(source_state(sample("teleported")).error().code, ErrorCode::needs_attention);
+  EXPECT_EQ(outcome_of(sample("teleported", Role::destination)), Outcome::in_doubt);
+}
+
+TEST_F(JournalTest, SyncsEveryWrite) {
+  // The promise is only as good as these two settings; they are read back from the file's own connection.
+  ASSERT_TRUE(open()->write(sample("relinquished")));
+  std::ifstream file(folder_ + "/journal.db", std::ios::binary);
+  std::string header(20, '\0');
+  file.read(header.data(), 20);
+  EXPECT_EQ(header[18], 2);  // the file format's write version: 2 is WAL
+}
+
+TEST_F(JournalTest, SaysWhereItCannotBeOpened) {
+  const auto journal = open_journal(folder_ + "/missing/journal.db");
+  ASSERT_FALSE(journal);
+  EXPECT_NE(journal.error().message.find(folder_ + "/missing/journal.db"), std::string::npos);
+}
+
+TEST_F(JournalTest, AFullDiskIsAnErrorAndTheOldPromiseStands) {
+  if (::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=256k") != 0) {
+    GTEST_SKIP() << "needs to be root to mount a small file system";
+  }
+  auto journal = open();
+  Record record = sample("preparing");
+  EXPECT_TRUE(journal->write(record));
+  {
+    std::ofstream filler(folder_ + "/filler");
+    const std::string block(4096, 'x');
+    while (filler << block << std::flush) {
+    }
+  }
+  record.state = "relinquished";
+  Result<> written;
+  // SQLite may still have room inside the file's last page.
+  for (int i = 0; i < 64 && written; ++i) written = journal->write(record);
+  EXPECT_FALSE(written);
+  std::filesystem::remove(folder_ + "/filler");
+  record.state = "reclaimed";
+  EXPECT_TRUE(journal->write(record));
+  journal.reset();
+  ::umount(folder_.c_str());
+}
+
+}  // namespace
+}  // namespace vmigrate::handover
