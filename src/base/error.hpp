@@ -24,7 +24,7 @@ enum class ErrorCode {
 
 /// A failure as a person is told it: what and why in `message` (outermost context first), what to do in
 /// `hint`.
-struct [[nodiscard]] Error {
+struct Error {
   ErrorCode code = ErrorCode::failed;
   std::string message;
   std::string hint{};

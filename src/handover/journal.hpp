@@ -31,6 +31,8 @@ struct Record {
   bool runs = true;
   /// Source: the definition stays when the VM has gone. Destination: there was one before the VM came.
   bool keeps_definition = false;
+  /// Destination, what a source that asks is told: the hypervisor's answer (running) or the reason (refused).
+  std::string result{};
 
   bool operator==(const Record&) const = default;
 };

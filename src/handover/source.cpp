@@ -35,7 +35,8 @@ struct WhileOwning {
   }
   Step operator()(const FinishRequested& event) const {
     if (event.cancelled) {
-      return {Reclaiming{{ErrorCode::failed, event.reason, ""}}, {send_abort, answer_not_loaded}};
+      // Why, the hypervisor says when its call returns.
+      return {Reclaiming{{ErrorCode::failed, "", ""}}, {send_abort, answer_not_loaded}};
     }
     if constexpr (std::is_same_v<Owning, Preparing>) return illegal(state);
     return {Relinquished{}, {record, send_finish}};
@@ -113,7 +114,9 @@ struct WhileReleasing {
 struct WhileReclaiming {
   Reclaiming state;
 
-  Step operator()(const HypervisorEnded&) const { return stay(state, {Action::reclaim}); }
+  Step operator()(const HypervisorEnded& event) const {
+    return stay(state.why.message.empty() ? Reclaiming{event.why} : state, {Action::reclaim});
+  }
   Step operator()(const VmIsBack& event) const {
     if (event.gone_because.empty()) return {Reclaimed{state.why}, {record}};
     return {Reclaimed{{ErrorCode::failed, event.gone_because, ""}}, {record}};

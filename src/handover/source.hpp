@@ -50,7 +50,6 @@ struct VcpusStopped {};
 /// already.
 struct FinishRequested {
   bool cancelled = false;
-  std::string reason{};
 };
 struct VerdictReceived {
   Outcome outcome;

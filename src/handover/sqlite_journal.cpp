@@ -21,12 +21,13 @@ constexpr const char* kSchema = R"sql(
     state TEXT NOT NULL,
     runs INTEGER NOT NULL,
     keeps_definition INTEGER NOT NULL,
+    result BLOB NOT NULL,
     PRIMARY KEY (migration, role)
   ) STRICT;
   CREATE INDEX IF NOT EXISTS promises_of_vm ON promises (vm, epoch);
 )sql";
 
-constexpr const char* kColumns = "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition";
+constexpr const char* kColumns = "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition, result";
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const { ::sqlite3_close(database); }
@@ -66,6 +67,8 @@ Result<Record> read_record(sqlite3_stmt* row) {
   record.state = text_column(row, 6);
   record.runs = ::sqlite3_column_int(row, 7) != 0;
   record.keeps_definition = ::sqlite3_column_int(row, 8) != 0;
+  const auto* result = static_cast<const char*>(::sqlite3_column_blob(row, 9));
+  if (result != nullptr) record.result.assign(result, static_cast<std::size_t>(::sqlite3_column_bytes(row, 9)));
   return record;
 }
 
@@ -76,7 +79,7 @@ class SqliteJournal : public Journal {
   Result<> write(const Record& record) override {
     const std::lock_guard lock(mutex_);
     auto statement = prepare(std::string("INSERT OR REPLACE INTO promises (") + kColumns +
-                             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+                             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
     if (!statement) return fail(statement.error());
     sqlite3_stmt* row = statement->get();
     bind(row, 1, record.migration.text());
@@ -88,6 +91,7 @@ class SqliteJournal : public Journal {
     bind(row, 7, record.state);
     ::sqlite3_bind_int(row, 8, record.runs ? 1 : 0);
     ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
+    ::sqlite3_bind_blob(row, 10, record.result.data(), static_cast<int>(record.result.size()), SQLITE_STATIC);
     if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
     return {};
   }

@@ -37,6 +37,7 @@ class JournalTest : public testing::Test {
     record.state = state;
     record.runs = false;
     record.keeps_definition = true;
+    record.result = std::string("a\0b", 3);
     return record;
   }
 

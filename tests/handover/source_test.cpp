@@ -23,7 +23,7 @@ std::vector<Event> all_events() {
   return {StreamStarted{},
           VcpusStopped{},
           FinishRequested{false},
-          FinishRequested{true, "x"},
+          FinishRequested{true},
           VerdictReceived{Outcome::undecided},
           VerdictReceived{Outcome::refused},
           VerdictReceived{Outcome::running},
@@ -151,6 +151,13 @@ TEST(SourceMachine, TheFirstReasonIsTheOneReported) {
   now = step(now.next, LinkLost{{ErrorCode::unreachable, "later", ""}});
   now = step(now.next, HypervisorEnded{{ErrorCode::failed, "operation aborted", ""}});
   EXPECT_THAT(now.actions, ElementsAre(reclaim));
+  now = step(now.next, VmIsBack{});
+  EXPECT_EQ(std::get<Reclaimed>(now.next).why, kWhy);
+}
+
+TEST(SourceMachine, WhenTheHypervisorFailsItsReasonIsTheOneReported) {
+  Step now = step(Streaming{}, FinishRequested{true});
+  now = step(now.next, HypervisorEnded{kWhy});
   now = step(now.next, VmIsBack{});
   EXPECT_EQ(std::get<Reclaimed>(now.next).why, kWhy);
 }
