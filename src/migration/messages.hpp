@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "base/identifiers.hpp"
+#include "handover/outcome.hpp"
+#include "hypervisor/domain.hpp"
+
+/// What the two daemons say to each other on the control lane; proto/vmigrate/migration.proto specifies it.
+namespace vmigrate::migration {
+
+struct Offer {
+  MigrationId migration;
+  std::uint64_t epoch = 0;
+  bool check_only = false;
+  std::string runtime_directory;
+  std::string source_host;
+  hypervisor::DomainDescription domain;
+};
+
+/// No findings: accepted, and the reservation is durable at the destination (unless the offer was
+/// check_only).
+struct OfferAnswer {
+  std::string destination_host;
+  std::vector<hypervisor::Finding> findings;
+};
+
+struct Abort {
+  std::string reason;
+};
+
+/// What both hosts must have seen of QEMU's stream, all of it.
+struct StreamDigest {
+  std::uint64_t bytes = 0;
+  ByteBuffer checksum;  ///< XXH3-128, 16 bytes, canonical byte order
+  bool operator==(const StreamDigest&) const = default;
+};
+
+struct KnownAddresses {
+  std::string mac;
+  std::vector<std::string> addresses;
+};
+
+struct Finish {
+  MigrationId migration;
+  ByteBuffer call;
+  StreamDigest digest;
+  std::vector<KnownAddresses> addresses;
+};
+
+struct AnnouncedInterface {
+  std::string mac;
+  std::uint32_t frames = 0;
+  std::vector<std::string> addresses;
+  std::string problem;  ///< why it was not announced; empty when it was
+};
+
+struct Verdict {
+  MigrationId migration;
+  handover::Outcome outcome = handover::Outcome::unknown;
+  std::string reason;
+  ByteBuffer answer;  ///< the hypervisor's own answer to Finish, where there is one
+  std::uint64_t load_microseconds = 0;
+  std::uint64_t start_microseconds = 0;
+  std::vector<AnnouncedInterface> announcements;
+};
+
+struct Ask {
+  MigrationId migration;
+};
+
+struct Confirmed {
+  MigrationId migration;
+};
+
+struct Ping {
+  std::string version;
+};
+
+using ControlMessage = std::variant<Offer, OfferAnswer, Abort, Finish, Verdict, Ask, Confirmed, Ping>;
+
+ByteBuffer encode(const ControlMessage& message);
+/// Refuses what does not parse, lacks what it needs or exceeds a limit. The peer is not trusted to be sane.
+Result<ControlMessage> decode(ByteView bytes);
+
+}  // namespace vmigrate::migration
