@@ -32,8 +32,15 @@ class Announcer {
   /// background until the schedule is through. An interface that cannot be announced is an error for itself
   /// only.
   virtual std::vector<Result<Announced>> announce(std::vector<Interface> interfaces) = 0;
-  /// The addresses that this host knows for a MAC (neighbour tables, and what the bridge's neighbours tell).
+  /// The addresses that this host knows for a MAC: neighbour tables, leases, and what observe() has heard.
   virtual std::vector<std::string> addresses_of(const std::string& mac, const std::string& bridge) = 0;
+  /// At the source, from the start of a migration: listens to which addresses the VM behind `interface.tap`
+  /// uses, so that addresses_of() can tell them. Until forget().
+  virtual Result<> observe(const Interface& /*interface*/) { return {}; }
+  /// The VM does not run here (any more): ends listening and repetition. After it has returned, nothing more
+  /// is sent for this MAC. At the source this has to be before another host may start the VM: announcements
+  /// that are still being repeated from when it came here would send its frames back to this host.
+  virtual void forget(const std::string& /*mac*/) {}
 };
 
 }  // namespace vmigrate::announce
