@@ -32,12 +32,15 @@ class BoundedQueue {
   std::optional<Item> pop() {
     std::unique_lock lock(mutex_);
     filled_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    if (items_.empty()) return std::nullopt;
-    auto [item, weight] = std::move(items_.front());
-    items_.pop_front();
-    used_ -= weight;
-    room_.notify_all();
-    return std::move(item);
+    return take_first();
+  }
+
+  /// The same, but nothing also when none has come by `deadline`.
+  template <class TimePoint>
+  std::optional<Item> pop_until(TimePoint deadline) {
+    std::unique_lock lock(mutex_);
+    filled_.wait_until(lock, deadline, [&] { return closed_ || !items_.empty(); });
+    return take_first();
   }
 
   /// No more items: producers are turned away, the consumer takes what is left.
@@ -55,6 +58,15 @@ class BoundedQueue {
   }
 
  private:
+  std::optional<Item> take_first() {
+    if (items_.empty()) return std::nullopt;
+    auto [item, weight] = std::move(items_.front());
+    items_.pop_front();
+    used_ -= weight;
+    room_.notify_all();
+    return std::optional<Item>(std::move(item));
+  }
+
   const std::size_t capacity_;
   mutable std::mutex mutex_;
   std::condition_variable room_;
