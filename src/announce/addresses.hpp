@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -24,7 +23,8 @@ struct MacAddress {
 
   /// "52:54:00:12:34:56", either case. Only what one interface can have: no group address, not all zero.
   static Result<MacAddress> parse(std::string_view text);
-  auto operator<=>(const MacAddress&) const = default;
+  bool operator==(const MacAddress&) const = default;
+  bool operator<(const MacAddress& other) const { return octets < other.octets; }
 };
 
 using Ipv4Address = std::array<std::uint8_t, 4>;   ///< in the order of the wire

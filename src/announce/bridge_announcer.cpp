@@ -28,6 +28,7 @@ std::vector<IpAddress> announceable(const std::vector<std::string>& addresses) {
 
 std::vector<std::string> to_strings(const std::vector<IpAddress>& addresses) {
   std::vector<std::string> texts;
+  texts.reserve(addresses.size());
   for (const IpAddress& address : addresses) texts.push_back(to_string(address));
   return texts;
 }

@@ -10,7 +10,7 @@ namespace vmigrate::announce {
 namespace {
 
 /// The kernel builds its dumps in pieces of at most this size for a reader that offers as much.
-constexpr std::size_t kBufferSize = 32 * 1024;
+constexpr std::size_t kBufferSize = 32UL * 1024;
 
 constexpr std::size_t aligned(std::size_t size) {
   return (size + NLMSG_ALIGNTO - 1) & ~static_cast<std::size_t>(NLMSG_ALIGNTO - 1);
