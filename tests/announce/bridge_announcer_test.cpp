@@ -33,6 +33,15 @@ class BridgeAnnouncerTest : public BridgeTest {
   static void expect_frames(const Tap& tap, const std::vector<ByteBuffer>& frames) {
     for (const ByteBuffer& frame : frames) EXPECT_EQ(tap.read(), frame);
   }
+  /// Another VM that is announced as often tells when a repetition for kMac would have been due.
+  void expect_only_the_other_vm(BridgeAnnouncer& announcer) {
+    auto other = interface();
+    other.mac = "52:54:00:12:34:57";
+    other.tap = "side0";
+    uplink_.drain();
+    ASSERT_TRUE(announcer.announce({other})[0]);
+    expect_frames(uplink_, std::vector(10, reverse_arp_request(*MacAddress::parse(other.mac), 0)));
+  }
   static Error error_of(BridgeAnnouncer& announcer, const Interface& interface) {
     auto results = announcer.announce({interface});
     if (results.size() != 1 || results[0]) return {.code = ErrorCode::failed, .message = "no error"};
@@ -227,8 +236,7 @@ TEST_F(BridgeAnnouncerTest, nothing_is_sent_for_a_vm_that_was_forgotten) {
   BridgeAnnouncer announcer(incessantly());
   ASSERT_TRUE(announcer.announce({interface()})[0]);
   announcer.forget(kMacText);
-  uplink_.drain();
-  expect_silence_until_marker(side_, uplink_);
+  expect_only_the_other_vm(announcer);
 }
 
 TEST_F(BridgeAnnouncerTest, nothing_is_sent_for_another_vm_that_got_the_same_device_name) {
@@ -241,8 +249,7 @@ TEST_F(BridgeAnnouncerTest, nothing_is_sent_for_another_vm_that_got_the_same_dev
   first.reset();
   const Tap next("vnet0");
   attach("vnet0", "br0");
-  uplink_.drain();
-  expect_silence_until_marker(side_, uplink_);
+  expect_only_the_other_vm(announcer);
 }
 
 TEST_F(BridgeAnnouncerTest, is_destroyed_at_once_with_a_repetition_an_hour_away) {
