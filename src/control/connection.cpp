@@ -11,15 +11,15 @@ namespace vmigrate::control {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-std::shared_ptr<Connection> Connection::create(Socket socket, Patience patience, Events events) {
+std::shared_ptr<Connection> Connection::create(asio::io_context& context, Socket socket, Patience patience,
+                                               Events events) {
   std::shared_ptr<Connection> connection(new Connection(std::move(socket), patience, std::move(events)));
-  // The outbox closes, and forgets this, before the I/O thread and its executor end.
-  connection->outbox_ = std::make_shared<Outbox>(
-      [weak = connection->weak_from_this(), executor = connection->socket_.get_executor()] {
-        asio::post(executor, [weak] {
-          if (const auto self = weak.lock()) self->write();
-        });
-      });
+  // Closing the outbox makes it forget this, and every connection is closed before the context ends.
+  connection->outbox_ = std::make_shared<Outbox>([weak = connection->weak_from_this(), &context] {
+    asio::post(context, [weak] {
+      if (const auto self = weak.lock()) self->write();
+    });
+  });
   return connection;
 }
 
@@ -63,7 +63,7 @@ void Connection::on_bytes(std::size_t count) {
     return refuse(
         {ErrorCode::usage, "the request is not one", "are vmigrate and migrated of the same version?"});
   }
-  events_.request(shared_from_this(), std::move(request));
+  events_.request(shared_from_this(), request);
 }
 
 void Connection::write() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -26,11 +27,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
   struct Events {
-    std::function<void(const std::shared_ptr<Connection>&, Request)> request;
+    std::function<void(const std::shared_ptr<Connection>&, const Request&)> request;
     std::function<void(const std::shared_ptr<Connection>&)> closed;  ///< once
   };
 
-  static std::shared_ptr<Connection> create(Socket socket, Patience patience, Events events);
+  static std::shared_ptr<Connection> create(boost::asio::io_context& context, Socket socket,
+                                            Patience patience, Events events);
 
   void start();
   /// Refuses the client without reading its request.

@@ -116,8 +116,8 @@ class Server::Implementation {
 
   void add(stream_protocol::socket socket) {
     const auto connection = Connection::create(
-        std::move(socket), options_.patience,
-        {.request = [this](const auto& from, Request request) { serve(from, std::move(request)); },
+        io_, std::move(socket), options_.patience,
+        {.request = [this](const auto& from, const Request& request) { serve(from, request); },
          .closed = [this](const auto& gone) { connections_.erase(gone); }});
     const bool busy =
         connections_.size() >= options_.most_connections || workers_.size() >= options_.most_connections;
@@ -130,13 +130,12 @@ class Server::Implementation {
                         "try again in a moment; end watchers that nobody needs"});
   }
 
-  void serve(const std::shared_ptr<Connection>& connection, Request request) {
+  void serve(const std::shared_ptr<Connection>& connection, const Request& request) {
     auto caller = caller_of(connection->descriptor());
     if (!caller) return connection->refuse(caller.error());
     const auto number = ++last_worker_;
-    workers_.emplace(number,
-                     std::jthread([this, number, caller = std::move(*caller), request = std::move(request),
-                                   outbox = connection->outbox()]() mutable {
+    workers_.emplace(number, std::jthread([this, number, caller = std::move(*caller), request,
+                                           outbox = connection->outbox()]() mutable {
                        name_this_thread("control-request");
                        caller.user = user_name(caller.uid);
                        handle(request, caller, std::make_shared<OutboxResponder>(std::move(outbox)));

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/units.hpp"
+
+namespace vmigrate::daemon {
+
+/// Where migrated listens when the configuration says nothing else.
+inline constexpr std::uint16_t kDefaultPort = 16510;
+
+/// What migrated.toml says, checked and complete. migrated.toml(5) explains every option; the values here are
+/// the defaults.
+struct Configuration {
+  struct {
+    std::string name;  ///< this host's, as others know it; default: the system's host name
+  } host;
+  struct {
+    std::string address = "0.0.0.0";
+    std::uint16_t port = kDefaultPort;
+  } listen;
+  struct {
+    std::string certificate = "/etc/vmigrate/host.pem";
+    std::string key = "/etc/vmigrate/host.key";
+    std::string ca = "/etc/vmigrate/ca.pem";
+  } tls;
+  struct {
+    std::string control_socket = "/run/vmigrate/migrated.sock";
+    std::string runtime = "/run/vmigrate";
+    std::string state = "/var/lib/vmigrate";
+  } paths;
+  struct {
+    std::string group = "libvirt";  ///< empty: the daemon's own
+  } control;
+  struct {
+    std::string uri = "qemu:///system";
+    std::string rpc_socket;  ///< libvirt's own; empty: found from the URI
+  } hypervisor;
+  struct {
+    Milliseconds max_pause{300};
+    Rate bandwidth{};  ///< zero: no limit
+  } migration;
+  struct {
+    std::string level = "info";
+  } log;
+
+  struct Peer {
+    std::string host;  ///< name or address, without brackets
+    std::uint16_t port = kDefaultPort;
+    std::string address;  ///< both, for people: "10.0.0.2:16510", "[fd00::2]:16510"
+  };
+  /// By name. This host itself is left out, so that all hosts can share one list.
+  std::map<std::string, Peer> peers;
+};
+
+/// An error says file and line, what is wrong and what is possible there.
+Result<Configuration> load_configuration(const std::string& path);
+/// The same for text; `file` is for messages only.
+Result<Configuration> parse_configuration(std::string_view text, const std::string& file);
+
+}  // namespace vmigrate::daemon
