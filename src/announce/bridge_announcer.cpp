@@ -35,10 +35,9 @@ std::vector<std::string> to_strings(const std::vector<IpAddress>& addresses) {
 
 Result<> send(NetlinkSocket& kernel, const Announcement& announcement) {
   if (auto moved = point_forwarding_entry(kernel, announcement.where, announcement.mac); !moved) return moved;
-  auto injector = FrameInjector::open();
-  if (!injector) return fail(injector.error());
+  FrameInjector injector;
   for (const ByteBuffer& frame : announcement.frames) {
-    if (auto sent = injector->inject(announcement.where, frame); !sent) return sent;
+    if (auto sent = injector.inject(announcement.where, frame); !sent) return sent;
   }
   return {};
 }
@@ -111,6 +110,13 @@ void BridgeAnnouncer::repeat() {
   name_this_thread("vmig-announce");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
+    if (!retired_observers_.empty()) {
+      auto retired = std::exchange(retired_observers_, {});
+      lock.unlock();
+      retired.clear();
+      lock.lock();
+      continue;
+    }
     if (const auto next = repetitions_.next()) {
       changed_.wait_until(lock, *next);
     } else {
@@ -159,7 +165,10 @@ void BridgeAnnouncer::forget(const std::string& mac) {
   if (!parsed) return;
   std::lock_guard lock(mutex_);
   repetitions_.remove(*parsed);
-  observers_.erase(*parsed);
+  if (auto observer = observers_.extract(*parsed)) {
+    retired_observers_.push_back(std::move(observer.mapped()));
+    changed_.notify_all();
+  }
 }
 
 }  // namespace vmigrate::announce

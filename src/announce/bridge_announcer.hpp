@@ -53,6 +53,9 @@ class BridgeAnnouncer : public Announcer {
   bool stopping_ = false;
   Repetitions repetitions_;
   std::map<MacAddress, std::unique_ptr<AddressObserver>> observers_;
+  /// Ended by the thread: closing their sockets takes the kernel tens of milliseconds each, and forget() is
+  /// called while a VM is paused.
+  std::vector<std::unique_ptr<AddressObserver>> retired_observers_;
   std::thread thread_;
 };
 

@@ -60,29 +60,12 @@ bool receive_at(const FileDescriptor& program, std::uint32_t port, ByteView fram
   return bpf(BPF_PROG_TEST_RUN, attributes) == 0;
 }
 
-Result<> send_on(const FileDescriptor& packets, std::uint32_t link, ByteView frame) {
-  sockaddr_ll device{};
-  device.sll_family = AF_PACKET;
-  device.sll_ifindex = static_cast<int>(link);
-  device.sll_halen = ETH_ALEN;
-  std::memcpy(device.sll_addr, frame.data(), ETH_ALEN);
-  if (::sendto(packets.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&device),
-               sizeof(device)) < 0) {
-    return fail_errno("cannot send on the bridge", errno);
-  }
-  return {};
-}
-
 }  // namespace
 
-Result<FrameInjector> FrameInjector::open() {
-  FileDescriptor program = load_pass_program();
-  if (!program)
+FrameInjector::FrameInjector() : program_(load_pass_program()) {
+  if (!program_) {
     spdlog::debug("announcements are sent on the bridge device: {}", std::generic_category().message(errno));
-  // Protocol 0: this socket only sends.
-  FileDescriptor packets(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-  if (!packets) return fail_errno("cannot open a packet socket", errno);
-  return FrameInjector(std::move(program), std::move(packets));
+  }
 }
 
 Result<> FrameInjector::inject(const BridgePort& where, ByteView frame) {
@@ -96,7 +79,23 @@ Result<> FrameInjector::inject(const BridgePort& where, ByteView frame) {
     spdlog::debug("announcements are sent on the bridge device: {}", std::generic_category().message(reason));
     program_.reset();
   }
-  return send_on(packets_, where.bridge, frame);
+  return send_on_bridge_device(where.bridge, frame);
+}
+
+Result<> FrameInjector::send_on_bridge_device(std::uint32_t bridge, ByteView frame) {
+  // Protocol 0: this socket only sends.
+  if (!packets_) packets_ = FileDescriptor(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!packets_) return fail_errno("cannot open a packet socket", errno);
+  sockaddr_ll device{};
+  device.sll_family = AF_PACKET;
+  device.sll_ifindex = static_cast<int>(bridge);
+  device.sll_halen = ETH_ALEN;
+  std::memcpy(device.sll_addr, frame.data(), ETH_ALEN);
+  if (::sendto(packets_.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&device),
+               sizeof(device)) < 0) {
+    return fail_errno("cannot send on the bridge", errno);
+  }
+  return {};
 }
 
 }  // namespace vmigrate::announce

@@ -20,7 +20,7 @@ namespace vmigrate::announce {
 /// bridges without VLANs once the forwarding entry is updated.
 class FrameInjector {
  public:
-  static Result<FrameInjector> open();
+  FrameInjector();
 
   /// `frame`: 60 to 1514 bytes, from the destination MAC on, without check sequence.
   Result<> inject(const BridgePort& where, ByteView frame);
@@ -29,11 +29,11 @@ class FrameInjector {
   void use_bridge_device() { program_.reset(); }
 
  private:
-  FrameInjector(FileDescriptor program, FileDescriptor packets)
-      : program_(std::move(program)), packets_(std::move(packets)) {}
+  Result<> send_on_bridge_device(std::uint32_t bridge, ByteView frame);
 
   FileDescriptor program_;  ///< none where the kernel refused it
-  FileDescriptor packets_;
+  FileDescriptor
+      packets_;  ///< opened when needed: closing a packet socket takes the kernel tens of milliseconds
 };
 
 }  // namespace vmigrate::announce

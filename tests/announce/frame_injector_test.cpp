@@ -18,19 +18,17 @@ class FrameInjectorTest : public BridgeTest {
 TEST_F(FrameInjectorTest, the_bridge_learns_from_what_is_injected_at_a_port) {
   send_as_vm(uplink_);
   vm_.drain();
-  auto injector = FrameInjector::open();
-  ASSERT_TRUE(injector);
-  ASSERT_TRUE(injector->inject(where_, reverse_arp_request(kMac, 0)));
+  FrameInjector injector;
+  ASSERT_TRUE(injector.inject(where_, reverse_arp_request(kMac, 0)));
   EXPECT_EQ(uplink_.read(), reverse_arp_request(kMac, 0));
   expect_forwarding(uplink_, vm_);
 }
 
 TEST_F(FrameInjectorTest, where_the_kernel_cannot_do_that_frames_leave_through_the_bridge_device) {
-  auto injector = FrameInjector::open();
-  ASSERT_TRUE(injector);
-  injector->use_bridge_device();
+  FrameInjector injector;
+  injector.use_bridge_device();
   for (const std::uint16_t vlan : {std::uint16_t{0}, std::uint16_t{42}}) {
-    ASSERT_TRUE(injector->inject(where_, reverse_arp_request(kMac, vlan)));
+    ASSERT_TRUE(injector.inject(where_, reverse_arp_request(kMac, vlan)));
     EXPECT_EQ(uplink_.read(), reverse_arp_request(kMac, vlan));
   }
 }
@@ -46,9 +44,8 @@ TEST_F(FrameInjectorTest, there_the_forwarding_entry_alone_leads_to_the_vm) {
 
 TEST_F(FrameInjectorTest, a_port_that_is_gone_is_an_error_and_nothing_is_sent) {
   where_.port = 4242;
-  auto injector = FrameInjector::open();
-  ASSERT_TRUE(injector);
-  EXPECT_FALSE(injector->inject(where_, reverse_arp_request(kMac, 0)));
+  FrameInjector injector;
+  EXPECT_FALSE(injector.inject(where_, reverse_arp_request(kMac, 0)));
   expect_silence_until_marker(side_, uplink_);
 }
 
