@@ -1,0 +1,400 @@
+#include "migration/destination_migration.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace vmigrate::migration {
+namespace {
+
+namespace destination = handover::destination;
+using hypervisor::DomainState;
+
+std::uint64_t microseconds(std::optional<MonotonicTime> from, std::optional<MonotonicTime> to) {
+  if (!from || !to) return 0;
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(*to - *from).count());
+}
+
+handover::Record first_record(const Offer& offer) {
+  handover::Record record;
+  record.migration = offer.migration;
+  record.role = handover::Role::destination;
+  record.vm = offer.domain.id;
+  record.vm_name = offer.domain.name;
+  record.epoch = offer.epoch;
+  record.peer = offer.source_host;
+  record.runs = offer.domain.state == DomainState::running;
+  return record;
+}
+
+}  // namespace
+
+DestinationMigration::DestinationMigration(Edges edges, Offer offer, std::optional<Claims::Claim> claim,
+                                           PeerLink& link, std::shared_ptr<Mailbox> mailbox, Publish publish)
+    : edges_(std::move(edges)),
+      offer_(std::move(offer)),
+      record_(first_record(offer_)),
+      recovered_(false),
+      publish_(std::move(publish)),
+      claim_(std::move(claim)),
+      mailbox_(std::move(mailbox)),
+      link_(&link),
+      link_usable_(true) {
+  introduce();
+}
+
+DestinationMigration::DestinationMigration(Edges edges, const handover::Record& record,
+                                           std::optional<Claims::Claim> claim, Publish publish)
+    : edges_(std::move(edges)),
+      record_(record),
+      recovered_(true),
+      publish_(std::move(publish)),
+      claim_(std::move(claim)),
+      mailbox_(std::make_shared<Mailbox>()),
+      link_(nullptr),
+      link_usable_(false) {
+  introduce();
+}
+
+DestinationMigration::~DestinationMigration() {
+  mailbox_->close();
+  // The stream's threads may be waiting for the wire.
+  if (link_ != nullptr) link_->close();
+}
+
+void DestinationMigration::abandon() {
+  mailbox_->post([this] { abandoned_ = true; });
+}
+
+void DestinationMigration::run() {
+  if (recovered_) {
+    begun_ = true;
+    auto state = handover::destination_state(record_);
+    state_ = state ? *state : destination::InDoubt{state.error()};
+    apply(destination::Restarted{});
+  } else {
+    auto findings = check();
+    if (!findings)
+      return answer_offer({{findings.error().code, findings.error().message, findings.error().hint}});
+    if (!findings->empty() || offer_.check_only) return answer_offer(std::move(*findings));
+    if (auto reserved = reserve(); !reserved) {
+      return answer_offer({{reserved.error().code, reserved.error().message, reserved.error().hint}});
+    }
+    answer_offer({});
+  }
+  const auto over = [this] {
+    // A VM that runs here needs nothing more: its record answers a source that asks.
+    const bool settled = std::holds_alternative<destination::Running>(state_) && !link_usable_;
+    return abandoned_ || settled || destination::is_final(state_);
+  };
+  while (!over()) {
+    mailbox_->handle_one(retry_at_.value_or(MonotonicTime::max()));
+    if (retry_at_ && *retry_at_ <= edges_.clock.now()) {
+      retry_at_.reset();
+      std::exchange(retry_, nullptr)();
+    }
+  }
+}
+
+// --- The offer
+// ----------------------------------------------------------------------------------------------
+
+Result<std::vector<hypervisor::Finding>> DestinationMigration::check() {
+  return edges_.hypervisor.check_incoming(offer_.domain);
+}
+
+Result<> DestinationMigration::reserve() {
+  const auto before = edges_.hypervisor.state(record_.vm);
+  if (!before) return fail(before.error());
+  record_.keeps_definition = *before != DomainState::absent;
+  if (auto written = record(state_); !written) return written;
+
+  auto mailbox = mailbox_;
+  hypervisor::IncomingEvents events;
+  events.to_peer = [this, mailbox](ByteBuffer message) {
+    mailbox->post([this, taken = std::move(message)] { link_->send_hypervisor_message(taken); });
+  };
+  events.prepared = [this, mailbox] { mailbox->post([this] { on_prepared(); }); };
+  events.failed = [this, mailbox](const Error& why) {
+    mailbox->post([this, why] { apply(destination::Failed{why}); });
+  };
+  begun_ = true;
+  auto move = edges_.hypervisor.begin_incoming({offer_.runtime_directory, offer_.domain}, std::move(events));
+  if (!move) {
+    apply(destination::Failed{move.error()});
+    return fail(move.error());
+  }
+  move_ = std::move(*move);
+  return {};
+}
+
+void DestinationMigration::answer_offer(std::vector<hypervisor::Finding> findings) {
+  for (const auto& finding : findings) spdlog::warn("{}: refused: {}", label(), finding.what);
+  link_->send(OfferAnswer{edges_.host, std::move(findings)});
+}
+
+// --- What happens
+// -------------------------------------------------------------------------------------------
+
+void DestinationMigration::apply(const destination::Event& event) {
+  const auto result = destination::step(state_, event);
+  if (!result.legal) {
+    spdlog::error("{}: '{}' cannot happen in state {}; ignored", label(), destination::name(event),
+                  destination::name(state_));
+    return;
+  }
+  if (result.next.index() != state_.index()) {
+    spdlog::info("{}: {} -> {} ({})", label(), destination::name(state_), destination::name(result.next),
+                 destination::name(event));
+  }
+  state_ = result.next;
+  show_state();
+  for (const auto action : result.actions) {
+    if (auto done = act(action); !done) {
+      spdlog::error("{}: {}", label(), done.error().message);
+      return apply(destination::JournalFailed{done.error()});
+    }
+  }
+}
+
+void DestinationMigration::on_message(const ControlMessage& message) {
+  if (!begun_) return;
+  if (const auto* finish = std::get_if<Finish>(&message)) {
+    on_finish(*finish);
+  } else if (const auto* abort = std::get_if<Abort>(&message)) {
+    apply(destination::AbortReceived{{ErrorCode::cancelled, abort->reason, ""}});
+  } else if (std::holds_alternative<Confirmed>(message)) {
+    apply(destination::ConfirmedReceived{});
+  } else {
+    spdlog::warn("{}: {} sent a message that is none for a destination; ignored", label(), record_.peer);
+  }
+}
+
+void DestinationMigration::on_hypervisor_message(ByteBuffer bytes) {
+  if (move_) move_->deliver(std::move(bytes));
+}
+
+void DestinationMigration::on_link_lost(const Error& why) {
+  link_usable_ = false;
+  if (begun_) apply(destination::LinkLost{why});
+}
+
+void DestinationMigration::on_prepared() {
+  auto qemu = move_->connect_stream();
+  if (!qemu) return apply(destination::Failed{qemu.error()});
+  auto mailbox = mailbox_;
+  stream_ = std::make_unique<IncomingStream>(
+      std::move(*qemu), link_->session().bulk_receiver(),
+      IncomingStream::Events{
+          [this, mailbox](ByteBuffer bytes) {
+            mailbox->post([this, taken = std::move(bytes)] { link_->send_return_path(taken); });
+          },
+          [this, mailbox](const Error& why) { mailbox->post([this, why] { on_stream_failed(why); }); }});
+  apply(destination::Prepared{});
+}
+
+void DestinationMigration::on_stream_failed(const Error& why) {
+  // After Finish the stream has done its part, however its connection ends.
+  if (std::holds_alternative<destination::Incoming>(state_)) apply(destination::Failed{why});
+}
+
+void DestinationMigration::on_finish(const Finish& finish) {
+  if (finish.migration != record_.migration) return;
+  if (!finish_received_) {
+    finish_received_ = edges_.clock.now();
+    finish_ = finish;
+  }
+  const bool verified = stream_ && stream_->matches(finish.digest, edges_.timing.drain);
+  apply(destination::FinishReceived{verified});
+}
+
+// --- What it leads to
+// ---------------------------------------------------------------------------------------
+
+Result<> DestinationMigration::act(destination::Action action) {
+  using enum destination::Action;
+  switch (action) {
+    case record: return this->record(state_);
+    case finish: finish_incoming(); return {};
+    case resume: resume_here(); return {};
+    case discard: discard_here(); return {};
+    case send_verdict: tell_source(); return {};
+  }
+  return {};
+}
+
+Result<> DestinationMigration::record(const destination::State& state) {
+  record_.state = destination::name(state);
+  if (std::holds_alternative<destination::Running>(state)) record_.result = as_text(hypervisor_answer_);
+  if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
+  if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
+  return edges_.journal.write(record_);
+}
+
+void DestinationMigration::finish_incoming() {
+  auto answer = move_->finish({false, finish_.call});
+  loaded_ = edges_.clock.now();
+  if (!answer.loaded) {
+    return apply(destination::Failed{{ErrorCode::failed,
+                                      fmt::format("{} could not load the VM: {}", edges_.host, answer.reason),
+                                      "look into QEMU's log there (/var/log/libvirt/qemu)"}});
+  }
+  hypervisor_answer_ = std::move(answer.message);
+  apply(destination::Loaded{});
+}
+
+void DestinationMigration::resume_here() {
+  const auto state = edges_.hypervisor.state(record_.vm);
+  if (!state) {
+    spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);
+    return retry([this] { resume_here(); });
+  }
+  if (*state != DomainState::paused && *state != DomainState::running) {
+    return apply(
+        destination::VmMissing{{ErrorCode::needs_attention,
+                                fmt::format("{} was committed to {} and is {} there", record_.vm_name,
+                                            edges_.host, hypervisor::to_string(*state)),
+                                "it may have run: look at its disks before starting it anywhere"}});
+  }
+  if (record_.runs && *state == DomainState::paused) {
+    if (const auto resumed = edges_.hypervisor.resume(record_.vm); !resumed) {
+      spdlog::warn("{}: cannot resume the VM: {}", label(), resumed.error().message);
+      return retry([this] { resume_here(); });
+    }
+  }
+  vcpus_run_ = edges_.clock.now();
+  announce_here();
+  apply(destination::VcpusRun{});
+}
+
+void DestinationMigration::announce_here() {
+  const auto domain = edges_.hypervisor.describe(record_.vm.text());
+  if (!domain) {
+    spdlog::warn("{}: cannot announce the VM: {}", label(), domain.error().message);
+    return;
+  }
+  std::vector<announce::Interface> interfaces;
+  for (const auto& interface : domain->interfaces) {
+    if (interface.kind != hypervisor::AttachmentKind::bridge) {
+      announcements_.push_back(
+          {interface.mac,
+           0,
+           {},
+           fmt::format("{} interfaces are announced by QEMU alone", hypervisor::to_string(interface.kind))});
+      continue;
+    }
+    std::vector<std::string> addresses;
+    for (const auto& known : finish_.addresses) {
+      if (known.mac == interface.mac) addresses = known.addresses;
+    }
+    interfaces.push_back(
+        {interface.mac, interface.link, interface.tap, interface.vlan, std::move(addresses)});
+  }
+  const auto announced = edges_.announcer.announce(interfaces);
+  for (std::size_t i = 0; i < announced.size() && i < interfaces.size(); ++i) {
+    if (announced[i]) {
+      announcements_.push_back({announced[i]->mac, announced[i]->frames, announced[i]->addresses, ""});
+    } else {
+      announcements_.push_back({interfaces[i].mac, 0, {}, announced[i].error().message});
+    }
+  }
+}
+
+void DestinationMigration::discard_here() {
+  // A migration of this life of the daemon that has no move has made nothing that could be left.
+  const auto gone = move_ ? move_->discard() : recovered_ ? discard_leftover() : Result<>();
+  if (!gone) {
+    spdlog::warn("{}: cannot make sure that nothing is left of it: {}", label(), gone.error().message);
+    return retry([this] { discard_here(); });
+  }
+  apply(destination::Discarded{});
+}
+
+Result<> DestinationMigration::discard_leftover() {
+  // An earlier life of this daemon reserved it and did not commit it: what is left of that is stopped.
+  const auto state = edges_.hypervisor.state(record_.vm);
+  if (!state) return fail(state.error());
+  if (*state == DomainState::running) {
+    return fail(ErrorCode::needs_attention,
+                fmt::format("{} runs on {}, although this migration never started it there", record_.vm_name,
+                            edges_.host),
+                "somebody did: make sure that it runs on one host only");
+  }
+  if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
+  if (record_.keeps_definition) return {};
+  return edges_.hypervisor.undefine(record_.vm);
+}
+
+void DestinationMigration::tell_source() {
+  if (!link_usable_ || link_ == nullptr) return;
+  Verdict verdict;
+  verdict.migration = record_.migration;
+  verdict.outcome = destination::outcome(state_);
+  if (const auto* refused = std::get_if<destination::Refused>(&state_)) verdict.reason = refused->why.message;
+  if (const auto* doubted = std::get_if<destination::InDoubt>(&state_)) verdict.reason = doubted->why.message;
+  verdict.answer = hypervisor_answer_;
+  verdict.load_microseconds = microseconds(finish_received_, loaded_);
+  verdict.start_microseconds = microseconds(loaded_, vcpus_run_);
+  verdict.announcements = announcements_;
+  link_->send(verdict);
+}
+
+void DestinationMigration::retry(std::function<void()> what) {
+  retry_at_ = edges_.clock.now() + edges_.timing.retry;
+  retry_ = std::move(what);
+}
+
+// --- What people see
+// ----------------------------------------------------------------------------------------
+
+std::string DestinationMigration::label() const {
+  return fmt::format("{} {} from {}", short_form(record_.migration), record_.vm_name, record_.peer);
+}
+
+void DestinationMigration::introduce() {
+  report_.id = record_.migration;
+  report_.vm = record_.vm;
+  report_.vm_name = record_.vm_name;
+  report_.role = handover::Role::destination;
+  report_.source_host = record_.peer;
+  report_.destination_host = edges_.host;
+  report_.vm_runs_on = record_.peer;
+  report_.started = edges_.clock.wall();
+  report_.phase = Phase::prepare;
+}
+
+void DestinationMigration::show_state() {
+  struct Shown {
+    Phase phase;
+    std::string runs_on;
+    std::optional<Error> error{};
+  };
+  const auto shown = [&]() -> Shown {
+    if (const auto* refusing = std::get_if<destination::Refusing>(&state_)) {
+      return {Phase::clean_up, record_.peer, refusing->why};
+    }
+    if (const auto* refused = std::get_if<destination::Refused>(&state_)) {
+      return {refused->why.code == ErrorCode::cancelled ? Phase::cancelled : Phase::failed, record_.peer,
+              refused->why};
+    }
+    if (const auto* doubted = std::get_if<destination::InDoubt>(&state_)) {
+      return {Phase::needs_attention, "", doubted->why};
+    }
+    if (std::holds_alternative<destination::Reserved>(state_)) return {Phase::prepare, record_.peer};
+    if (std::holds_alternative<destination::Incoming>(state_)) return {Phase::memory, record_.peer};
+    if (std::holds_alternative<destination::Running>(state_)) return {Phase::completed, edges_.host};
+    if (std::holds_alternative<destination::Done>(state_)) return {Phase::completed, edges_.host};
+    return {Phase::switchover, ""};
+  }();
+  if (shown.phase == report_.phase && shown.runs_on == report_.vm_runs_on) return;
+  report_.phase = shown.phase;
+  report_.vm_runs_on = shown.runs_on;
+  report_.error = shown.error;
+  // A VM that runs here is this host's to move on, whatever books are still open.
+  if (shown.phase == Phase::completed) claim_.reset();
+  if (has_ended(report_.phase) || report_.phase == Phase::needs_attention)
+    report_.ended = edges_.clock.wall();
+  publish_(report_);
+}
+
+}  // namespace vmigrate::migration

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "base/error.hpp"
+#include "base/file_descriptor.hpp"
+#include "migration/messages.hpp"
+#include "migration/stream_digest.hpp"
+#include "peer/session.hpp"
+
+namespace vmigrate::migration {
+
+/// Carries the stream from the wire to the destination's QEMU ("ram-in") and QEMU's return path back
+/// ("ram-return").
+class IncomingStream {
+ public:
+  struct Events {
+    std::function<void(ByteBuffer)> return_path;
+    std::function<void(Error)> failed;
+  };
+
+  IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Events events);
+  /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
+  ~IncomingStream();
+  IncomingStream(const IncomingStream&) = delete;
+  IncomingStream& operator=(const IncomingStream&) = delete;
+
+  /// Waits until as many bytes as `expected` counts were handed to QEMU. Whether they are the same bytes.
+  bool matches(const StreamDigest& expected, Milliseconds patience);
+
+ private:
+  void pump();
+  void pump_return();
+  bool write_to_qemu(ByteView bytes);
+
+  FileDescriptor qemu_;
+  peer::BulkReceiver& wire_;
+  Events events_;
+  std::mutex mutex_;
+  std::condition_variable progressed_;
+  StreamDigester digester_;
+  bool ended_ = false;
+  std::jthread thread_;
+  std::jthread return_thread_;
+};
+
+}  // namespace vmigrate::migration

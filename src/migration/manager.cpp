@@ -1,0 +1,219 @@
+#include "migration/manager.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "base/thread_name.hpp"
+#include "migration/destination_migration.hpp"
+#include "migration/peer_link.hpp"
+#include "migration/visitor.hpp"
+
+namespace vmigrate::migration {
+namespace {
+
+// More than a host can usefully move at once; each costs threads and buffers.
+constexpr std::size_t kMostTasks = 64;
+
+}  // namespace
+
+Manager::Manager(Edges edges, std::string version, Publish publish)
+    : edges_(std::move(edges)), version_(std::move(version)), publish_(std::move(publish)) {
+}
+
+Manager::~Manager() {
+  {
+    const std::lock_guard lock(mutex_);
+    winding_down_ = true;
+    for (auto& task : tasks_) {
+      if (task.source) task.source->abandon();
+      if (task.visitor) task.visitor->abandon();
+      if (task.recovered) task.recovered->abandon();
+    }
+  }
+  // Joined without the lock, which the threads take to say that they are through.
+  for (auto& task : tasks_) task.thread.join();
+}
+
+Result<> Manager::recover() {
+  auto records = edges_.journal.unfinished();
+  if (!records) return fail(records.error());
+  for (const auto& record : *records) {
+    spdlog::warn("{} {}: going on with a migration in state {} on the {} side", short_form(record.migration),
+                 record.vm_name, record.state, handover::to_string(record.role));
+    Task task;
+    task.migration = record.migration;
+    task.peer = record.peer;
+    auto claim = claims_.claim(record.vm);
+    if (record.role == handover::Role::source) {
+      task.source = std::make_shared<SourceMigration>(edges_, record, std::move(claim), publish_);
+      run(std::move(task), "source", [source = task.source] { source->run(); });
+    } else {
+      task.recovered = std::make_shared<DestinationMigration>(edges_, record, std::move(claim), publish_);
+      run(std::move(task), "destination", [recovered = task.recovered] { recovered->run(); });
+    }
+  }
+  return {};
+}
+
+Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) {
+  auto domain = edges_.hypervisor.describe(vm);
+  if (!domain) return fail(domain.error());
+  if (options.host == edges_.host) {
+    return fail(ErrorCode::refused, fmt::format("{} is on {} already", domain->name, edges_.host));
+  }
+  auto claim = claims_.claim(domain->id);
+  if (!claim) {
+    return fail(ErrorCode::refused,
+                fmt::format("a migration of {} is already under way on {}", domain->name, edges_.host),
+                fmt::format("see: vmigrate show {}", domain->name));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (winding_down_)
+      return fail(ErrorCode::refused, fmt::format("migrated on {} is stopping", edges_.host));
+    if (tasks_.size() >= kMostTasks) {
+      return fail(ErrorCode::refused,
+                  fmt::format("{} migrations are under way on {}", tasks_.size(), edges_.host),
+                  "wait for some of them to end");
+    }
+  }
+  const auto id = MigrationId::random();
+  Task task;
+  task.migration = id;
+  task.peer = options.host;
+  task.source = std::make_shared<SourceMigration>(edges_, id, std::move(*domain), std::move(options),
+                                                  std::move(claim), publish_);
+  auto source = task.source;
+  run(std::move(task), "source", [source] { source->run(); });
+  return id;
+}
+
+Result<> Manager::cancel(const MigrationId& migration) {
+  auto source = find_source(migration, nullptr);
+  if (!source) {
+    return fail(ErrorCode::not_found,
+                fmt::format("no migration {} leaves {} now", short_form(migration), edges_.host),
+                "a migration is cancelled on the host that the VM leaves");
+  }
+  source->cancel();
+  return {};
+}
+
+Result<> Manager::resolve(const MigrationId& migration, const std::string& fenced_host) {
+  std::string peer;
+  auto source = find_source(migration, &peer);
+  if (!source) {
+    return fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
+  }
+  if (peer != fenced_host) {
+    return fail(ErrorCode::refused, fmt::format("the VM was handed over to {}, not to {}", peer, fenced_host),
+                fmt::format("make sure that {} cannot run it, and name that host", peer));
+  }
+  source->resolve();
+  return {};
+}
+
+Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::DomainDescription& domain,
+                                                        const std::string& host) {
+  auto described = domain;
+  auto findings = edges_.hypervisor.check_outgoing(described);
+  if (!findings) return findings;
+  Offer offer{MigrationId::random(), 0, true, edges_.runtime_folder, edges_.host, std::move(described)};
+  const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer);
+  if (!answer) return fail(answer.error());
+  const auto* there = std::get_if<OfferAnswer>(&*answer);
+  if (there == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
+  findings->insert(findings->end(), there->findings.begin(), there->findings.end());
+  return findings;
+}
+
+Result<std::string> Manager::ping(const std::string& host) {
+  const auto answer = ask_peer(edges_.dialer, host, Ping{version_}, edges_.timing.question);
+  if (!answer) return fail(answer.error());
+  const auto* pong = std::get_if<Ping>(&*answer);
+  if (pong == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
+  return pong->version;
+}
+
+void Manager::accept(std::unique_ptr<peer::Session> session) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (winding_down_ || tasks_.size() >= kMostTasks) {
+      spdlog::warn("a session from {} is turned away: {} tasks are under way", session->peer().host,
+                   tasks_.size());
+      return;
+    }
+  }
+  Task task;
+  task.peer = session->peer().host;
+  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_);
+  auto visitor = task.visitor;
+  run(std::move(task), "visitor", [visitor] { visitor->run(); });
+}
+
+void Manager::wind_down(Milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  winding_down_ = true;
+  for (auto& task : tasks_) {
+    if (task.source) task.source->cancel();
+  }
+  finished_.wait_for(lock, patience, [this] {
+    return std::all_of(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.finished; });
+  });
+}
+
+void Manager::run(Task task, std::string name, std::function<void()> work) {
+  reap();
+  const std::lock_guard lock(mutex_);
+  auto& placed = tasks_.emplace_back(std::move(task));
+  placed.thread = std::jthread([this, &placed, name = std::move(name), work = std::move(work)]() mutable {
+    name_this_thread(name);
+    work();
+    // Closing sessions and moves may take a moment; it must be over before the task counts as finished.
+    work = nullptr;
+    release(placed);
+  });
+}
+
+void Manager::release(Task& task) {
+  std::shared_ptr<SourceMigration> source;
+  std::shared_ptr<Visitor> visitor;
+  std::shared_ptr<DestinationMigration> recovered;
+  {
+    const std::lock_guard lock(mutex_);
+    source = std::move(task.source);
+    visitor = std::move(task.visitor);
+    recovered = std::move(task.recovered);
+  }
+  source.reset();
+  visitor.reset();
+  recovered.reset();
+  const std::lock_guard lock(mutex_);
+  task.finished = true;
+  finished_.notify_all();
+}
+
+void Manager::reap() {
+  std::list<Task> gone;
+  const std::lock_guard lock(mutex_);
+  for (auto task = tasks_.begin(); task != tasks_.end();) {
+    const auto next = std::next(task);
+    if (task->finished) gone.splice(gone.end(), tasks_, task);
+    task = next;
+  }
+}
+
+std::shared_ptr<SourceMigration> Manager::find_source(const MigrationId& migration, std::string* peer) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& task : tasks_) {
+    if (task.source && task.migration == migration) {
+      if (peer != nullptr) *peer = task.peer;
+      return task.source;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace vmigrate::migration

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "migration/claims.hpp"
+#include "migration/edges.hpp"
+#include "migration/report.hpp"
+#include "migration/source_migration.hpp"
+
+namespace vmigrate::migration {
+
+class DestinationMigration;
+class Visitor;
+
+/// All the migrations of this host, in both directions. Thread-safe.
+class Manager {
+ public:
+  /// `version` is what a peer that asks is told.
+  Manager(Edges edges, std::string version, Publish publish);
+  /// Lets every migration be, as if the daemon had died; the journal knows how to go on.
+  ~Manager();
+  Manager(const Manager&) = delete;
+  Manager& operator=(const Manager&) = delete;
+
+  /// Goes on with what an earlier life of this daemon left. Call once, before anything else.
+  Result<> recover();
+
+  /// Begins to move a VM, by name or UUID, and returns at once.
+  Result<MigrationId> start(const std::string& vm, StartOptions options);
+  /// Asks for the end of a migration that leaves this host. How it ends is in its reports.
+  Result<> cancel(const MigrationId& migration);
+  /// An administrator has made sure that `fenced_host` cannot run the VM.
+  Result<> resolve(const MigrationId& migration, const std::string& fenced_host);
+
+  /// Everything that stands against moving the VM to that host. Changes nothing.
+  Result<std::vector<hypervisor::Finding>> check(const hypervisor::DomainDescription& domain,
+                                                 const std::string& host);
+  /// The version of the daemon there.
+  Result<std::string> ping(const std::string& host);
+
+  /// For each session that another daemon opens.
+  void accept(std::unique_ptr<peer::Session> session);
+
+  /// No new migrations from now on; cancels those that leave this host and can still be cancelled, and waits
+  /// for them, at most so long.
+  void wind_down(Milliseconds patience);
+
+ private:
+  struct Task {
+    std::shared_ptr<SourceMigration> source;
+    std::shared_ptr<Visitor> visitor;
+    std::shared_ptr<DestinationMigration> recovered;
+    MigrationId migration;
+    std::string peer;
+    bool finished = false;
+    std::jthread thread;
+  };
+
+  /// Runs `work` on a thread of its own, named after what it does.
+  void run(Task task, std::string name, std::function<void()> work);
+  void release(Task& task);
+  void reap();
+  std::shared_ptr<SourceMigration> find_source(const MigrationId& migration, std::string* peer);
+
+  const Edges edges_;
+  const std::string version_;
+  const Publish publish_;
+  Claims claims_;
+  std::mutex mutex_;
+  std::condition_variable finished_;
+  bool winding_down_ = false;
+  std::list<Task> tasks_;
+};
+
+}  // namespace vmigrate::migration

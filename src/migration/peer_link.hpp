@@ -1,0 +1,47 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "migration/mailbox.hpp"
+#include "migration/messages.hpp"
+#include "peer/session.hpp"
+
+namespace vmigrate::migration {
+
+/// A session as a migration sees it: decoded messages, handed to the migration's own thread.
+class PeerLink {
+ public:
+  /// All called from the thread that opens the mailbox's letters.
+  struct Events {
+    std::function<void(ControlMessage)> message;
+    std::function<void(ByteBuffer)> hypervisor_message;
+    std::function<void(ByteBuffer)> return_path;
+    std::function<void(Error)> lost;
+  };
+
+  /// Starts the session's delivery. The mailbox's owner must outlive its last letter, not the session.
+  PeerLink(std::unique_ptr<peer::Session> session, std::shared_ptr<Mailbox> mailbox, Events events);
+  ~PeerLink();
+  PeerLink(const PeerLink&) = delete;
+  PeerLink& operator=(const PeerLink&) = delete;
+
+  void send(const ControlMessage& message) { session_->send(peer::Lane::control, encode(message)); }
+  void send_hypervisor_message(ByteBuffer bytes) {
+    session_->send(peer::Lane::hypervisor_rpc, std::move(bytes));
+  }
+  void send_return_path(ByteBuffer bytes) { session_->send(peer::Lane::ram_return, std::move(bytes)); }
+  peer::Session& session() { return *session_; }
+  void close() { session_->close(); }
+
+ private:
+  struct Shared;
+  std::shared_ptr<Shared> shared_;
+  std::unique_ptr<peer::Session> session_;
+};
+
+/// One question in a session of its own, and its answer. Blocks, at most about `patience` after the dialling.
+Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, const ControlMessage& question,
+                                Milliseconds patience);
+
+}  // namespace vmigrate::migration

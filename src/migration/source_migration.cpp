@@ -1,0 +1,455 @@
+#include "migration/source_migration.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "migration/forecast.hpp"
+
+namespace vmigrate::migration {
+namespace {
+
+namespace source = handover::source;
+using hypervisor::DomainState;
+using std::chrono::duration_cast;
+
+/// Several findings as one error: the first one's code and hint, all of them in words.
+Error as_error(const std::vector<hypervisor::Finding>& findings) {
+  Error error{findings.front().code, findings.front().what, findings.front().hint};
+  for (std::size_t i = 1; i < findings.size(); ++i) error.message += "; " + findings[i].what;
+  return error;
+}
+
+handover::Record first_record(const MigrationId& id, const hypervisor::DomainDescription& domain,
+                              const StartOptions& options) {
+  handover::Record record;
+  record.migration = id;
+  record.role = handover::Role::source;
+  record.vm = domain.id;
+  record.vm_name = domain.name;
+  record.peer = options.host;
+  record.runs = domain.state == DomainState::running;
+  record.keeps_definition = options.keep_source_definition;
+  return record;
+}
+
+}  // namespace
+
+SourceMigration::SourceMigration(Edges edges, MigrationId id, hypervisor::DomainDescription domain,
+                                 StartOptions options, std::optional<Claims::Claim> claim, Publish publish)
+    : edges_(std::move(edges)),
+      options_(std::move(options)),
+      domain_(std::move(domain)),
+      record_(first_record(id, domain_, options_)),
+      recovered_(false),
+      publish_(std::move(publish)),
+      claim_(std::move(claim)),
+      runtime_directory_(edges_.runtime_folder + "/" + id.text()),
+      started_(edges_.clock.now()) {
+  report_.progress.max_pause = options_.max_pause;
+  report_.progress.memory_total = domain_.memory;
+  report_.requested_by = options_.requested_by;
+  report_.phase = Phase::check;
+  introduce();
+}
+
+SourceMigration::SourceMigration(Edges edges, const handover::Record& record,
+                                 std::optional<Claims::Claim> claim, Publish publish)
+    : edges_(std::move(edges)),
+      record_(record),
+      recovered_(true),
+      publish_(std::move(publish)),
+      claim_(std::move(claim)),
+      runtime_directory_(edges_.runtime_folder + "/" + record.migration.text()),
+      started_(edges_.clock.now()) {
+  report_.phase = Phase::clean_up;
+  introduce();
+}
+
+SourceMigration::~SourceMigration() {
+  mailbox_->close();
+  // The stream's thread may be waiting for the wire.
+  if (link_) link_->close();
+}
+
+void SourceMigration::introduce() {
+  report_.id = record_.migration;
+  report_.vm = record_.vm;
+  report_.vm_name = record_.vm_name;
+  report_.role = handover::Role::source;
+  report_.source_host = edges_.host;
+  report_.destination_host = record_.peer;
+  report_.vm_runs_on = edges_.host;
+  report_.started = edges_.clock.wall();
+}
+
+void SourceMigration::cancel() {
+  mailbox_->post([this] {
+    spdlog::info("{}: cancel asked for in state {}", label(), source::name(state_));
+    cancel_asked_ = true;
+    if (begun_) apply(source::CancelRequested{});
+  });
+}
+
+void SourceMigration::resolve() {
+  mailbox_->post([this] { apply(source::Resolved{}); });
+}
+
+void SourceMigration::abandon() {
+  mailbox_->post([this] { abandoned_ = true; });
+}
+
+void SourceMigration::run() {
+  publish();
+  if (recovered_) {
+    begun_ = true;
+    if (auto state = handover::source_state(record_)) {
+      state_ = *state;
+      apply(source::Restarted{});
+    } else {
+      return doubt(state.error());
+    }
+  } else if (auto ready = set_out(); !ready) {
+    return give_up(ready.error());
+  }
+  while (!abandoned_ && !source::is_final(state_)) {
+    mailbox_->handle_one(retry_at_.value_or(MonotonicTime::max()));
+    if (retry_at_ && *retry_at_ <= edges_.clock.now()) {
+      retry_at_.reset();
+      std::exchange(retry_, nullptr)();
+    }
+  }
+  if (abandoned_) return;
+  if (std::holds_alternative<source::Reclaimed>(state_)) await_refusal();
+  conclude();
+}
+
+// --- Setting out
+// --------------------------------------------------------------------------------------------
+
+Result<> SourceMigration::set_out() {
+  if (auto checked = check_here(); !checked) return checked;
+  if (auto reached = reach_destination(); !reached) return reached;
+  const auto answer = offer();
+  if (!answer) return fail(answer.error());
+  if (!answer->findings.empty()) return fail(as_error(answer->findings));
+  if (cancel_asked_) return fail(ErrorCode::cancelled, "cancelled on request");
+  enter(Phase::prepare);
+  return begin();
+}
+
+Result<> SourceMigration::check_here() {
+  const auto findings = edges_.hypervisor.check_outgoing(domain_);
+  if (!findings) return fail(findings.error());
+  if (!findings->empty()) return fail(as_error(*findings));
+  for (const auto& interface : domain_.interfaces) {
+    if (interface.kind != hypervisor::AttachmentKind::bridge) continue;
+    addresses_.push_back({interface.mac, edges_.announcer.addresses_of(interface.mac, interface.link)});
+  }
+  return {};
+}
+
+Result<> SourceMigration::reach_destination() {
+  auto session = edges_.dialer.dial(record_.peer);
+  if (!session) return fail(session.error());
+  link_ = std::make_unique<PeerLink>(
+      std::move(*session), mailbox_,
+      PeerLink::Events{[this](const ControlMessage& message) { on_message(message); },
+                       [this](ByteBuffer bytes) {
+                         if (move_) move_->deliver(std::move(bytes));
+                       },
+                       [this](const ByteBuffer& bytes) {
+                         if (stream_) stream_->deliver_return(bytes);
+                       },
+                       [this](const Error& why) { on_link_lost(why); }});
+  return {};
+}
+
+Result<OfferAnswer> SourceMigration::offer() {
+  const auto epoch = edges_.journal.last_epoch(record_.vm);
+  if (!epoch) return fail(epoch.error());
+  record_.epoch = *epoch + 1;
+  link_->send(Offer{record_.migration, record_.epoch, false, runtime_directory_, edges_.host, domain_});
+  const auto deadline = edges_.clock.now() + edges_.timing.answer;
+  while (!offer_answer_ && !cancel_asked_ && mailbox_->handle_one(deadline)) {
+  }
+  if (cancel_asked_) return fail(ErrorCode::cancelled, "cancelled on request");
+  if (offer_answer_) return *offer_answer_;
+  return fail(ErrorCode::unreachable,
+              fmt::format("{} did not say within {} whether it takes {}", record_.peer,
+                          vmigrate::to_string(edges_.timing.answer), record_.vm_name),
+              fmt::format("look into the log of migrated on {}", record_.peer));
+}
+
+Result<> SourceMigration::begin() {
+  if (auto written = record(state_); !written) return written;
+  hypervisor::OutgoingOptions options;
+  options.runtime_directory = runtime_directory_;
+  options.max_pause = options_.max_pause;
+  options.bandwidth = options_.bandwidth;
+  options.keep_source_definition = options_.keep_source_definition;
+  // Letters are dropped once this is gone, whenever the hypervisor's threads come to speak.
+  auto mailbox = mailbox_;
+  hypervisor::OutgoingEvents events;
+  events.to_peer = [this, mailbox](ByteBuffer message) {
+    mailbox->post([this, taken = std::move(message)] { link_->send_hypervisor_message(taken); });
+  };
+  events.stream_connected = [this, mailbox](FileDescriptor qemu) {
+    auto shared = std::make_shared<FileDescriptor>(std::move(qemu));
+    mailbox->post([this, shared] { on_stream(std::move(*shared)); });
+  };
+  events.finish_requested = [this, mailbox](hypervisor::FinishCall call) {
+    mailbox->post([this, taken = std::move(call)] { on_finish(taken); });
+  };
+  events.ended = [this, mailbox](const Result<>& result) {
+    mailbox->post([this, result] { on_hypervisor_ended(result); });
+  };
+  auto move = edges_.hypervisor.begin_outgoing(domain_, options, std::move(events));
+  begun_ = true;
+  if (move) {
+    move_ = std::move(*move);
+    move_->start();
+  } else {
+    apply(source::HypervisorEnded{move.error()});
+  }
+  return {};
+}
+
+// --- What happens
+// -------------------------------------------------------------------------------------------
+
+void SourceMigration::apply(const source::Event& event) {
+  const auto result = source::step(state_, event);
+  if (!result.legal) {
+    spdlog::error("{}: '{}' cannot happen in state {}; ignored", label(), source::name(event),
+                  source::name(state_));
+    return;
+  }
+  if (result.next.index() != state_.index()) {
+    spdlog::info("{}: {} -> {} ({})", label(), source::name(state_), source::name(result.next),
+                 source::name(event));
+  }
+  state_ = result.next;
+  show_state();
+  for (const auto action : result.actions) {
+    if (auto done = act(action); !done) return apply(source::JournalFailed{done.error()});
+  }
+}
+
+Result<> SourceMigration::act(source::Action action) {
+  using enum source::Action;
+  switch (action) {
+    case record: return this->record(state_);
+    case abort_hypervisor:
+      if (move_)
+        move_->abort();
+      else
+        apply(source::HypervisorEnded{});
+      return {};
+    case send_abort:
+      if (link_) link_->send(Abort{abort_reason()});
+      return {};
+    case send_finish: send_finish_call(); return {};
+    case ask_destination: retry([this] { ask(); }); return {};
+    case answer_loaded: answer_hypervisor_loaded(); return {};
+    case answer_not_loaded:
+      if (move_)
+        move_->answer_finish({false, destination_answer_, abort_reason()});
+      else
+        apply(source::HypervisorEnded{});
+      return {};
+    case reclaim: reclaim_here(); return {};
+    case remove_here: remove_copy_here(); return {};
+    case send_confirmed: confirm(); return {};
+  }
+  return {};
+}
+
+void SourceMigration::on_message(const ControlMessage& message) {
+  if (const auto* answer = std::get_if<OfferAnswer>(&message)) {
+    offer_answer_ = *answer;
+  } else if (const auto* verdict = std::get_if<Verdict>(&message)) {
+    if (verdict->migration == record_.migration) on_verdict(*verdict);
+  } else {
+    spdlog::warn("{}: {} sent a message that is none for a source; ignored", label(), record_.peer);
+  }
+}
+
+void SourceMigration::on_link_lost(const Error& why) {
+  spdlog::warn("{}: the link to {} is lost: {}", label(), record_.peer, why.message);
+  link_usable_ = false;
+  if (!begun_) {
+    offer_answer_ = fail(why);
+    return;
+  }
+  apply(source::LinkLost{why});
+}
+
+void SourceMigration::on_stream(FileDescriptor qemu) {
+  auto mailbox = mailbox_;
+  stream_ = std::make_unique<OutgoingStream>(
+      std::move(qemu), link_->session().bulk_sender(),
+      OutgoingStream::Events{[this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
+                             [this, mailbox](const Error& why) {
+                               mailbox->post([this, why] { apply(source::LinkLost{why}); });
+                             }});
+  progress_meter_.emplace(edges_.clock.now());
+  watch_ = std::make_unique<ProgressWatch>(*move_, edges_.timing.progress,
+                                           [this, mailbox](const hypervisor::MemoryProgress& progress) {
+                                             mailbox->post([this, progress] { on_progress(progress); });
+                                           });
+  apply(source::StreamStarted{});
+  enter(Phase::memory);
+}
+
+void SourceMigration::on_vcpus_stopped() {
+  if (watch_) watch_->stop();
+  vcpus_stopped_ = edges_.clock.now();
+  apply(source::VcpusStopped{});
+  if (std::holds_alternative<source::Stopped>(state_)) enter(Phase::switchover);
+}
+
+void SourceMigration::on_finish(const hypervisor::FinishCall& call) {
+  if (!call.cancelled && !vcpus_stopped_) on_vcpus_stopped();
+  finish_call_ = call;
+  apply(source::FinishRequested{call.cancelled});
+}
+
+void SourceMigration::on_hypervisor_ended(const Result<>& result) {
+  watch_.reset();
+  move_.reset();
+  apply(source::HypervisorEnded{result ? Error{} : result.error()});
+}
+
+void SourceMigration::on_verdict(const Verdict& verdict) {
+  spdlog::info("{}: {} says {}{}{}", label(), record_.peer, handover::to_string(verdict.outcome),
+               verdict.reason.empty() ? "" : ": ", verdict.reason);
+  verdict_seen_ = true;
+  destination_answer_ = verdict.answer;
+  if (verdict.outcome == handover::Outcome::running && !runs_there_) {
+    runs_there_ = edges_.clock.now();
+    verdict_ = verdict;
+  }
+  apply(source::VerdictReceived{verdict.outcome, verdict.reason});
+}
+
+void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
+  if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
+  progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, report_.progress);
+  report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
+  publish();
+}
+
+// --- What it leads to
+// ---------------------------------------------------------------------------------------
+
+Result<> SourceMigration::record(const source::State& state) {
+  record_.state = source::name(state);
+  return edges_.journal.write(record_);
+}
+
+void SourceMigration::send_finish_call() {
+  finish_sent_ = edges_.clock.now();
+  if (!link_usable_ || !stream_) return ask_later();
+  link_->send(Finish{record_.migration, finish_call_.message, stream_->digest(), addresses_});
+}
+
+void SourceMigration::ask_later() {
+  retry([this] { ask(); });
+}
+
+void SourceMigration::ask() {
+  if (!std::holds_alternative<source::Relinquished>(state_)) return;
+  const auto answer = ask_peer(edges_.dialer, record_.peer, Ask{record_.migration}, edges_.timing.question);
+  if (!answer) {
+    doubt({ErrorCode::needs_attention,
+           fmt::format("{} was handed over to {}, which cannot be asked whether it runs it: {}",
+                       record_.vm_name, record_.peer, answer.error().message),
+           fmt::format("bring {} back; only if it can never run the VM again: vmigrate resolve {} --run-here "
+                       "--i-have-fenced {}",
+                       record_.peer, record_.vm_name, record_.peer)});
+    return ask_later();
+  }
+  if (const auto* verdict = std::get_if<Verdict>(&*answer)) return on_verdict(*verdict);
+  ask_later();
+}
+
+void SourceMigration::answer_hypervisor_loaded() {
+  if (!move_) return apply(source::HypervisorEnded{});
+  if (!destination_answer_.empty()) {
+    move_->answer_finish({true, destination_answer_, ""});
+    return;
+  }
+  // The destination runs the VM and has lost the words that the hypervisor here waits for. Any other words
+  // would make it resume the VM, so its copy has to go first.
+  if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) {
+    return retry([this] { answer_hypervisor_loaded(); });
+  }
+  move_->answer_finish({false, {}, "the VM runs on " + record_.peer});
+}
+
+void SourceMigration::reclaim_here() {
+  const auto state = edges_.hypervisor.state(record_.vm);
+  if (!state) {
+    spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);
+    return retry([this] { reclaim_here(); });
+  }
+  switch (*state) {
+    case DomainState::running: return apply(source::VmIsBack{});
+    case DomainState::paused:
+    case DomainState::incoming:
+      if (record_.runs) {
+        if (const auto resumed = edges_.hypervisor.resume(record_.vm); !resumed) {
+          spdlog::warn("{}: cannot resume the VM: {}", label(), resumed.error().message);
+          return retry([this] { reclaim_here(); });
+        }
+      }
+      return apply(source::VmIsBack{});
+    case DomainState::absent:
+    case DomainState::shut_off:
+    case DomainState::crashed:
+      report_.vm_runs_on.clear();
+      return apply(
+          source::VmIsBack{fmt::format("{} ended on {} during the migration: it is {} now", record_.vm_name,
+                                       edges_.host, hypervisor::to_string(*state))});
+  }
+}
+
+void SourceMigration::remove_copy_here() {
+  const auto removed = [this]() -> Result<> {
+    if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
+    if (record_.keeps_definition) return {};
+    return edges_.hypervisor.undefine(record_.vm);
+  }();
+  if (!removed) {
+    spdlog::warn("{}: cannot remove the copy here: {}", label(), removed.error().message);
+    return retry([this] { remove_copy_here(); });
+  }
+  apply(source::CopyRemoved{});
+}
+
+void SourceMigration::confirm() {
+  if (link_usable_ && link_) {
+    link_->send(Confirmed{record_.migration});
+  } else {
+    // For the destination's books only: it runs the VM whether it hears this or not.
+    (void)ask_peer(edges_.dialer, record_.peer, Confirmed{record_.migration}, edges_.timing.question);
+  }
+}
+
+void SourceMigration::await_refusal() {
+  // The VM runs here already. Only once the destination has cleared up is the next try as good as the first.
+  const auto deadline = edges_.clock.now() + edges_.timing.question;
+  while (link_ && link_usable_ && !verdict_seen_ && !abandoned_ && mailbox_->handle_one(deadline)) {
+  }
+}
+
+void SourceMigration::retry(std::function<void()> what) {
+  const auto now = edges_.clock.now();
+  retry_at_ = last_try_ ? std::max(now, *last_try_ + edges_.timing.retry) : now;
+  last_try_ = retry_at_;
+  retry_ = std::move(what);
+}
+
+}  // namespace vmigrate::migration

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "handover/source.hpp"
+#include "migration/claims.hpp"
+#include "migration/edges.hpp"
+#include "migration/mailbox.hpp"
+#include "migration/outgoing_stream.hpp"
+#include "migration/peer_link.hpp"
+#include "migration/progress_meter.hpp"
+#include "migration/progress_watch.hpp"
+#include "migration/report.hpp"
+
+namespace vmigrate::migration {
+
+struct StartOptions {
+  std::string host;  ///< where to
+  Milliseconds max_pause{300};
+  Rate bandwidth{};  ///< zero: no limit
+  bool keep_source_definition = false;
+  std::string requested_by;
+};
+
+/// One VM leaving this host: from the checks to the receipt. handover::source decides; this does what it says
+/// and tells it what has happened.
+///
+/// Everything runs on the thread that calls run(). Other threads leave letters.
+class SourceMigration {
+ public:
+  SourceMigration(Edges edges, MigrationId id, hypervisor::DomainDescription domain, StartOptions options,
+                  std::optional<Claims::Claim> claim, Publish publish);
+  /// One that the journal says is not over: an earlier life of this daemon began it.
+  SourceMigration(Edges edges, const handover::Record& record, std::optional<Claims::Claim> claim,
+                  Publish publish);
+  ~SourceMigration();
+  SourceMigration(const SourceMigration&) = delete;
+  SourceMigration& operator=(const SourceMigration&) = delete;
+
+  /// The whole migration. Returns when it has ended, or after stop().
+  void run();
+
+  // From any thread, at any time:
+  void cancel();
+  /// An administrator's word that the destination cannot run the VM.
+  void resolve();
+  /// Lets run() return with everything left as it is, as if the daemon had died.
+  void abandon();
+
+ private:
+  // The way to the hypervisor's migration, step by step. A failure before the last one leaves the VM
+  // untouched.
+  Result<> set_out();
+  Result<> check_here();
+  Result<> reach_destination();
+  Result<OfferAnswer> offer();
+  Result<> begin();
+
+  // What happens.
+  void apply(const handover::source::Event& event);
+  void on_message(const ControlMessage& message);
+  void on_link_lost(const Error& why);
+  void on_stream(FileDescriptor qemu);
+  void on_vcpus_stopped();
+  void on_finish(const hypervisor::FinishCall& call);
+  void on_hypervisor_ended(const Result<>& result);
+  void on_verdict(const Verdict& verdict);
+  void on_progress(const hypervisor::MemoryProgress& memory);
+
+  // What it leads to. Only `record` can fail for good; the others come back as events, or try again.
+  Result<> act(handover::source::Action action);
+  Result<> record(const handover::source::State& state);
+  void send_finish_call();
+  void ask_later();
+  void ask();
+  void answer_hypervisor_loaded();
+  void reclaim_here();
+  void remove_copy_here();
+  void confirm();
+  void await_refusal();
+  /// Soon, but not more often than edges.timing.retry says.
+  void retry(std::function<void()> what);
+
+  // What people see (source_report.cpp).
+  void introduce();
+  std::string label() const;
+  std::string abort_reason() const;
+  void publish();
+  void enter(Phase phase);
+  void show_state();
+  void doubt(Error why);
+  void give_up(Error why);
+  void conclude();
+  void end(Phase phase);
+  Receipt receipt() const;
+
+  const Edges edges_;
+  const StartOptions options_;
+  hypervisor::DomainDescription domain_;
+  handover::Record record_;
+  const bool recovered_;
+  const Publish publish_;
+  std::optional<Claims::Claim> claim_;
+  const std::string runtime_directory_;
+
+  handover::source::State state_ = handover::source::Preparing{};
+  Report report_;
+  bool begun_ = false;  ///< the state machine is in charge
+  bool cancel_asked_ = false;
+  bool abandoned_ = false;
+  bool link_usable_ = true;
+  bool verdict_seen_ = false;
+
+  std::optional<Result<OfferAnswer>> offer_answer_;
+  std::vector<KnownAddresses> addresses_;
+  hypervisor::FinishCall finish_call_;
+  ByteBuffer destination_answer_;
+  Verdict verdict_;  ///< the one that said `running`
+  std::optional<ProgressMeter> progress_meter_;
+
+  MonotonicTime started_;
+  std::optional<MonotonicTime> vcpus_stopped_;
+  std::optional<MonotonicTime> finish_sent_;
+  std::optional<MonotonicTime> runs_there_;
+  std::optional<MonotonicTime> retry_at_;
+  std::optional<MonotonicTime> last_try_;
+  std::function<void()> retry_;
+
+  // In this order: each uses what stands above it, and is gone before it.
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  std::unique_ptr<PeerLink> link_;
+  std::unique_ptr<hypervisor::OutgoingMove> move_;
+  std::unique_ptr<OutgoingStream> stream_;
+  std::unique_ptr<ProgressWatch> watch_;
+};
+
+}  // namespace vmigrate::migration

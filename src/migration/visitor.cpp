@@ -1,0 +1,107 @@
+#include "migration/visitor.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace vmigrate::migration {
+
+Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
+                 Publish publish)
+    : edges_(std::move(edges)),
+      claims_(claims),
+      version_(std::move(version)),
+      publish_(std::move(publish)),
+      link_(std::move(session), mailbox_,
+            {[this](ControlMessage message) {
+               if (destination_) return destination_->on_message(message);
+               if (!first_) first_ = std::move(message);
+             },
+             [this](ByteBuffer bytes) {
+               if (destination_) destination_->on_hypervisor_message(std::move(bytes));
+             },
+             [](const ByteBuffer&) {},
+             [this](const Error& why) {
+               lost_ = true;
+               if (destination_) destination_->on_link_lost(why);
+             }}) {
+}
+
+Visitor::~Visitor() {
+  mailbox_->close();
+}
+
+void Visitor::abandon() {
+  mailbox_->post([this] {
+    abandoned_ = true;
+    if (destination_) destination_->abandon();
+  });
+}
+
+void Visitor::run() {
+  const auto deadline = edges_.clock.now() + edges_.timing.question;
+  while (!first_ && !lost_ && !abandoned_ && mailbox_->handle_one(deadline)) {
+  }
+  if (!first_ || abandoned_) return;
+  std::visit([this](const auto& message) { serve(message); }, *first_);
+}
+
+void Visitor::serve(const Offer& offer) {
+  // The name under which it is configured here is who it is, whatever it calls itself.
+  Offer taken = offer;
+  taken.source_host = link_.session().peer().host;
+  // A migration that has just failed may still be clearing away what came in.
+  auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);
+  if (!claim && !offer.check_only) {
+    const std::string what =
+        fmt::format("a migration of {} is already under way on {}", offer.domain.name, edges_.host);
+    link_.send(OfferAnswer{edges_.host, {{ErrorCode::refused, what, "see: vmigrate list"}}});
+    return;
+  }
+  destination_.emplace(edges_, std::move(taken), std::move(claim), link_, mailbox_, publish_);
+  destination_->run();
+}
+
+void Visitor::serve(const Ask& ask) {
+  link_.send(verdict_of(ask.migration));
+}
+
+void Visitor::serve(const Confirmed& confirmed) {
+  auto record = edges_.journal.find(confirmed.migration, handover::Role::destination);
+  if (record && *record &&
+      (*record)->state == handover::destination::name(handover::destination::Running{})) {
+    (*record)->state = handover::destination::name(handover::destination::Done{});
+    if (auto written = edges_.journal.write(**record); !written) spdlog::error("{}", written.error().message);
+  }
+  link_.send(verdict_of(confirmed.migration));
+}
+
+void Visitor::serve(const Ping&) {
+  link_.send(Ping{version_});
+}
+
+template <class Other>
+void Visitor::serve(const Other&) {
+  spdlog::warn("{} opened a session with a message that does not begin one", link_.session().peer().host);
+}
+
+Verdict Visitor::verdict_of(const MigrationId& migration) {
+  Verdict verdict;
+  verdict.migration = migration;
+  const auto record = edges_.journal.find(migration, handover::Role::destination);
+  if (!record) {
+    verdict.outcome = handover::Outcome::undecided;
+    verdict.reason = record.error().message;
+  } else if (!*record || (*record)->peer != link_.session().peer().host) {
+    verdict.reason = fmt::format("{} has no record of migration {}", edges_.host, migration.text());
+  } else {
+    verdict.outcome = handover::outcome_of(**record);
+    if (verdict.outcome == handover::Outcome::running) {
+      verdict.answer = copy_of(as_byte_view((*record)->result));
+    } else {
+      verdict.reason = (*record)->result;
+    }
+  }
+  return verdict;
+}
+
+}  // namespace vmigrate::migration

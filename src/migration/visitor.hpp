@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "migration/claims.hpp"
+#include "migration/destination_migration.hpp"
+#include "migration/edges.hpp"
+#include "migration/peer_link.hpp"
+
+namespace vmigrate::migration {
+
+/// A session that another daemon has opened: its first message says what it wants. Everything runs on the
+/// thread that calls run(); only an offer that is taken up lasts longer than a moment.
+class Visitor {
+ public:
+  Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
+          Publish publish);
+  ~Visitor();
+  Visitor(const Visitor&) = delete;
+  Visitor& operator=(const Visitor&) = delete;
+
+  void run();
+  /// From any thread: lets run() return with everything left as it is, as if the daemon had died.
+  void abandon();
+
+ private:
+  void serve(const Offer& offer);
+  void serve(const Ask& ask);
+  void serve(const Confirmed& confirmed);
+  void serve(const Ping& ping);
+  template <class Other>
+  void serve(const Other& other);
+  Verdict verdict_of(const MigrationId& migration);
+
+  const Edges edges_;
+  Claims& claims_;
+  const std::string version_;
+  const Publish publish_;
+  std::optional<ControlMessage> first_;
+  bool lost_ = false;
+  bool abandoned_ = false;
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  PeerLink link_;
+  std::optional<DestinationMigration> destination_;
+};
+
+}  // namespace vmigrate::migration

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "stream/records.hpp"
+
+namespace vmigrate::stream {
+
+/// Writes records as the stream that they were. `output()` is the caller's to take away and clear.
+class Encoder : public RecordSink {
+ public:
+  void opaque(ByteView bytes) override;
+  void block_table(const std::vector<RamBlock>& blocks) override;
+  void page(const PagePlace& place, ByteView content) override;
+  void zero_page(const PagePlace& place, std::byte fill) override;
+  void delta_page(const PagePlace&) override {}
+  void last_pages() override {}
+  void ram_end() override {}
+
+  ByteBuffer& output() { return output_; }
+
+ private:
+  void page_head(const PagePlace& place, std::uint64_t flag);
+
+  std::vector<RamBlock> blocks_;
+  ByteBuffer output_;
+};
+
+}  // namespace vmigrate::stream

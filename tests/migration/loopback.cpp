@@ -1,0 +1,226 @@
+#include "loopback.hpp"
+
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include "base/bounded_queue.hpp"
+
+namespace vmigrate::migration {
+
+namespace {
+
+constexpr std::size_t kBulkCapacity = 256 * 1024;
+
+/// The RAM lane: bytes in order, with an end that only finish() makes.
+struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
+  BoundedQueue<ByteBuffer> queue{kBulkCapacity};
+
+  Result<> write(ByteView bytes) override {
+    if (queue.push(copy_of(bytes), bytes.size())) return {};
+    return fail(ErrorCode::unreachable, "the link is down");
+  }
+  Result<> finish() override {
+    if (queue.push({}, 0)) return {};
+    return fail(ErrorCode::unreachable, "the link is down");
+  }
+  Result<ByteBuffer> read() override {
+    if (auto bytes = queue.pop()) return std::move(*bytes);
+    return fail(ErrorCode::unreachable, "the link is down");
+  }
+};
+
+}  // namespace
+
+/// One end of a session. Messages are delivered from a thread of its own.
+class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
+ public:
+  LoopbackEnd(LoopbackNetwork& network, std::string self, std::string other, std::shared_ptr<BulkPipe> bulk)
+      : network_(network),
+        self_(std::move(self)),
+        peer_{std::move(other), "loopback"},
+        bulk_(std::move(bulk)) {}
+  ~LoopbackEnd() {
+    inbox_.close();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  void join(const std::shared_ptr<LoopbackEnd>& other) { other_ = other; }
+  void start(peer::SessionEvents events) {
+    events_ = std::move(events);
+    thread_ = std::jthread([this] { deliver(); });
+  }
+  void send(peer::Lane lane, ByteBuffer message) {
+    if (auto other = other_.lock()) other->inbox_.push(Letter{lane, std::move(message)});
+  }
+  /// From this side. What was sent before still arrives.
+  void close() {
+    closed_here_ = true;
+    bulk_->queue.close();
+    inbox_.close();
+    if (auto other = other_.lock()) other->inbox_.push(std::nullopt);
+  }
+  void break_link() {
+    bulk_->queue.close();
+    inbox_.push(std::nullopt);
+  }
+  void stop() {
+    inbox_.close();
+    if (thread_.joinable()) thread_.join();
+  }
+  const peer::PeerIdentity& peer() const { return peer_; }
+  BulkPipe& bulk() { return *bulk_; }
+
+ private:
+  struct Letter {
+    peer::Lane lane;
+    ByteBuffer message;
+  };
+
+  void deliver() {
+    while (auto letter = inbox_.pop()) {
+      if (closed_here_) return;
+      if (!*letter)
+        return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
+      const auto fate = network_.judge(peer_.host, (*letter)->lane, (*letter)->message);
+      if (fate != LoopbackNetwork::Fate::cut_before)
+        events_.message((*letter)->lane, std::move((*letter)->message));
+      if (fate != LoopbackNetwork::Fate::deliver) {
+        network_.cut();
+        return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
+      }
+    }
+  }
+
+  LoopbackNetwork& network_;
+  const std::string self_;
+  const peer::PeerIdentity peer_;
+  const std::shared_ptr<BulkPipe> bulk_;
+  std::weak_ptr<LoopbackEnd> other_;
+  BoundedQueue<std::optional<Letter>> inbox_{1'000'000};
+  peer::SessionEvents events_;
+  std::atomic<bool> closed_here_ = false;
+  std::jthread thread_;
+};
+
+namespace {
+
+class LoopbackSession : public peer::Session {
+ public:
+  explicit LoopbackSession(std::shared_ptr<LoopbackEnd> end) : end_(std::move(end)) {}
+  ~LoopbackSession() override {
+    end_->close();
+    end_->stop();
+  }
+  const peer::PeerIdentity& peer() const override { return end_->peer(); }
+  void start(peer::SessionEvents events) override { end_->start(std::move(events)); }
+  void send(peer::Lane lane, ByteBuffer message) override { end_->send(lane, std::move(message)); }
+  peer::BulkSender& bulk_sender() override { return end_->bulk(); }
+  peer::BulkReceiver& bulk_receiver() override { return end_->bulk(); }
+  void close() override { end_->close(); }
+
+ private:
+  const std::shared_ptr<LoopbackEnd> end_;
+};
+
+}  // namespace
+
+class LoopbackDialer : public peer::Dialer {
+ public:
+  LoopbackDialer(LoopbackNetwork& network, std::string host) : network_(network), host_(std::move(host)) {}
+  Result<std::unique_ptr<peer::Session>> dial(const std::string& host) override {
+    return network_.connect(host_, host);
+  }
+
+ private:
+  LoopbackNetwork& network_;
+  const std::string host_;
+};
+
+void LoopbackNetwork::listen(const std::string& host, peer::AcceptHandler accept) {
+  const std::lock_guard lock(mutex_);
+  listeners_[host] = std::move(accept);
+}
+
+void LoopbackNetwork::silence(const std::string& host) {
+  {
+    const std::lock_guard lock(mutex_);
+    listeners_.erase(host);
+  }
+  break_all(host);
+}
+
+std::unique_ptr<peer::Dialer> LoopbackNetwork::dialer(const std::string& host) {
+  return std::make_unique<LoopbackDialer>(*this, host);
+}
+
+void LoopbackNetwork::set_judge(Judge judge) {
+  const std::lock_guard lock(mutex_);
+  judge_ = std::move(judge);
+}
+
+void LoopbackNetwork::cut() {
+  {
+    const std::lock_guard lock(mutex_);
+    cut_ = true;
+    changed_.notify_all();
+  }
+  break_all();
+}
+
+void LoopbackNetwork::await_cut() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return cut_; });
+}
+
+void LoopbackNetwork::heal() {
+  const std::lock_guard lock(mutex_);
+  cut_ = false;
+}
+
+Result<std::unique_ptr<peer::Session>> LoopbackNetwork::connect(const std::string& from,
+                                                                const std::string& to) {
+  peer::AcceptHandler accept;
+  auto bulk = std::make_shared<BulkPipe>();
+  auto here = std::make_shared<LoopbackEnd>(*this, from, to, bulk);
+  auto there = std::make_shared<LoopbackEnd>(*this, to, from, bulk);
+  here->join(there);
+  there->join(here);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto listener = listeners_.find(to);
+    if (cut_ || listener == listeners_.end()) {
+      return fail(ErrorCode::unreachable, to + " does not answer", "start migrated there");
+    }
+    accept = listener->second;
+    std::erase_if(ends_, [](const auto& entry) { return entry.second.expired(); });
+    ends_.push_back({{from, to}, here});
+    ends_.push_back({{from, to}, there});
+  }
+  accept(std::make_unique<LoopbackSession>(there));
+  return std::make_unique<LoopbackSession>(here);
+}
+
+LoopbackNetwork::Fate LoopbackNetwork::judge(const std::string& from, peer::Lane lane, ByteView message) {
+  Judge judge;
+  {
+    const std::lock_guard lock(mutex_);
+    if (cut_) return Fate::cut_before;
+    judge = judge_;
+  }
+  return judge ? judge(from, lane, message) : Fate::deliver;
+}
+
+void LoopbackNetwork::break_all(const std::string& only_of) {
+  std::vector<std::shared_ptr<LoopbackEnd>> ends;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [hosts, weak] : ends_) {
+      auto end = weak.lock();
+      if (end && (only_of.empty() || hosts.contains(only_of))) ends.push_back(std::move(end));
+    }
+  }
+  for (const auto& end : ends) end->break_link();
+}
+
+}  // namespace vmigrate::migration

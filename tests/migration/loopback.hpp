@@ -1,0 +1,54 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "peer/session.hpp"
+
+namespace vmigrate::migration {
+
+class LoopbackEnd;
+
+/// A network of daemons in one process, that a test can cut at any message.
+class LoopbackNetwork {
+ public:
+  /// What a test wants to happen to a message that is about to be delivered.
+  enum class Fate {
+    deliver,
+    cut_before,  ///< lost, and all links are down from now on
+    cut_after,   ///< delivered, and all links are down from now on
+  };
+  using Judge = std::function<Fate(const std::string& from, peer::Lane lane, ByteView message)>;
+
+  void listen(const std::string& host, peer::AcceptHandler accept);
+  /// As when a daemon dies: nobody listens there, and its sessions break.
+  void silence(const std::string& host);
+  std::unique_ptr<peer::Dialer> dialer(const std::string& host);
+  void set_judge(Judge judge);
+  void cut();
+  /// Waits until a judge has cut it.
+  void await_cut();
+  void heal();
+
+ private:
+  friend class LoopbackDialer;
+  friend class LoopbackEnd;
+  Result<std::unique_ptr<peer::Session>> connect(const std::string& from, const std::string& to);
+  Fate judge(const std::string& from, peer::Lane lane, ByteView message);
+  void break_all(const std::string& only_of = {});
+
+  std::mutex mutex_;
+  std::map<std::string, peer::AcceptHandler> listeners_;
+  std::vector<std::pair<std::set<std::string>, std::weak_ptr<LoopbackEnd>>> ends_;
+  Judge judge_;
+  std::condition_variable changed_;
+  bool cut_ = false;
+};
+
+}  // namespace vmigrate::migration

@@ -1,0 +1,136 @@
+#include "scenario.hpp"
+
+namespace vmigrate::migration {
+namespace {
+
+using hypervisor::DomainState;
+using hypervisor::FakeStep;
+
+TEST_F(Scenario, MovesThereAndBackTenTimes) {
+  for (int hop = 0; hop < 10; ++hop) expect_moves(hop % 2 == 0 ? a : b, hop % 2 == 0 ? b : a);
+}
+
+TEST_F(Scenario, PromisesAreOnDiskBeforeWhatTheyAllow) {
+  expect_moves(a, b);
+  const auto at = [&](const std::string& line) {
+    const auto position = world->position(line);
+    EXPECT_LT(position, world->log().size()) << line << " is missing";
+    return position;
+  };
+  EXPECT_LT(at("hosta: finish requested"), at("hosta: journal relinquished"));
+  EXPECT_LT(at("hosta: journal relinquished"), at("hostb: journal started"));
+  EXPECT_LT(at("hostb: journal started"), at("hostb: resume"));
+  EXPECT_LT(at("hostb: resume"), at("hosta: answer finish: loaded"));
+  EXPECT_LT(at("hosta: source removed"), at("hosta: journal confirmed"));
+}
+
+TEST_F(Scenario, TheReceiptAddsUp) {
+  const auto report = a.await_end(start(a, b));
+  ASSERT_TRUE(report.receipt);
+  EXPECT_TRUE(report.receipt->memory_verified);
+  EXPECT_GT(report.receipt->guest_bytes.count, 0U);
+  EXPECT_GT(report.receipt->wire_bytes.count, 0U);
+  EXPECT_LE(report.receipt->pause, report.receipt->total);
+  ASSERT_EQ(report.receipt->announcements.size(), web1.interfaces.size());
+  EXPECT_EQ(report.receipt->announcements[0].addresses, std::vector<std::string>{"10.0.0.7"});
+}
+
+TEST_F(Scenario, PhasesGoForwardOnly) {
+  const auto id = start(a, b);
+  a.await_end(id);
+  std::vector<Phase> phases;
+  for (const auto& report : a.reports_of(id)) {
+    if (phases.empty() || phases.back() != report.phase) phases.push_back(report.phase);
+  }
+  EXPECT_EQ(phases, (std::vector{Phase::check, Phase::prepare, Phase::memory, Phase::switchover,
+                                 Phase::clean_up, Phase::completed}));
+}
+
+TEST_F(Scenario, APausedVmStaysPaused) {
+  a.hypervisor.pause(web1.id);
+  const auto report = a.await_end(start(a, b));
+  EXPECT_EQ(report.phase, Phase::completed);
+  EXPECT_EQ(*b.hypervisor.state(web1.id), DomainState::paused);
+  EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::absent);
+  EXPECT_EQ(world->most_running_at_once(web1.id), 1U);
+}
+
+TEST_F(Scenario, ADefinitionIsKeptWhenAskedFor) {
+  StartOptions options;
+  options.host = "hostb";
+  options.keep_source_definition = true;
+  const auto report = a.await_end(*a.daemon().start("web1", options));
+  EXPECT_EQ(report.phase, Phase::completed);
+  EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::shut_off);
+  EXPECT_EQ(*b.hypervisor.state(web1.id), DomainState::running);
+}
+
+TEST_F(Scenario, TwoVmsPassEachOther) {
+  const auto db1 = hypervisor::example_domain("db1");
+  b.hypervisor.add(db1);
+  a.hypervisor.script().hold(FakeStep::memory);
+  b.hypervisor.script().hold(FakeStep::memory);
+  const auto there = start(a, b);
+  StartOptions options;
+  options.host = "hosta";
+  const auto back = b.daemon().start("db1", options);
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(a.hypervisor.script().reached(FakeStep::memory));
+  EXPECT_TRUE(b.hypervisor.script().reached(FakeStep::memory));
+  a.hypervisor.script().release(FakeStep::memory);
+  b.hypervisor.script().release(FakeStep::memory);
+  EXPECT_EQ(a.await_end(there).phase, Phase::completed);
+  EXPECT_EQ(b.await_end(*back).phase, Phase::completed);
+  EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hostb"});
+  EXPECT_EQ(world->running_on(db1.id), std::set<std::string>{"hosta"});
+}
+
+TEST_F(Scenario, ASecondMigrationOfTheSameVmIsRefusedOnBothSides) {
+  a.hypervisor.script().hold(FakeStep::memory);
+  const auto first = start(a, b);
+  ASSERT_TRUE(a.hypervisor.script().reached(FakeStep::memory));
+  StartOptions options;
+  options.host = "hostb";
+  const auto second = a.daemon().start("web1", options);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::refused);
+  a.hypervisor.script().release(FakeStep::memory);
+  EXPECT_EQ(a.await_end(first).phase, Phase::completed);
+}
+
+TEST_F(Scenario, WhatStandsAgainstItIsSaidAndNothingChanges) {
+  b.hypervisor.set_findings({}, {{ErrorCode::refused, "the bridge br7 does not exist on hostb", "create it"},
+                                 {ErrorCode::refused, "not enough memory on hostb", ""}});
+  const auto report = a.await_end(start(a, b));
+  EXPECT_EQ(report.phase, Phase::failed);
+  EXPECT_EQ(report.error->code, ErrorCode::refused);
+  EXPECT_EQ(report.error->message, "the bridge br7 does not exist on hostb; not enough memory on hostb");
+  EXPECT_EQ(report.error->hint, "create it");
+  EXPECT_EQ(report.vm_runs_on, "hosta");
+  expect_runs_only_on(a);
+  EXPECT_EQ(world->position("hosta: journal preparing"), world->log().size());
+}
+
+TEST_F(Scenario, UnknownVmsAndHostsAreErrorsAtOnce) {
+  StartOptions options;
+  options.host = "hostb";
+  EXPECT_EQ(a.daemon().start("nobody", options).error().code, ErrorCode::not_found);
+  options.host = "hosta";
+  EXPECT_EQ(a.daemon().start("web1", options).error().code, ErrorCode::refused);
+  options.host = "hostc";
+  const auto report = a.await_end(*a.daemon().start("web1", options));
+  EXPECT_EQ(report.phase, Phase::failed);
+  expect_runs_only_on(a);
+}
+
+TEST_F(Scenario, CheckSaysWhatStartWouldAndChangesNothing) {
+  EXPECT_TRUE(a.daemon().check(web1, "hostb")->empty());
+  b.hypervisor.set_findings({}, {{ErrorCode::refused, "no", ""}});
+  EXPECT_EQ(a.daemon().check(web1, "hostb")->size(), 1U);
+  EXPECT_FALSE(a.daemon().check(web1, "hostc"));
+  EXPECT_EQ(world->position("hostb: journal reserved"), world->log().size());
+  EXPECT_EQ(*a.daemon().ping("hostb"), "test");
+}
+
+}  // namespace
+}  // namespace vmigrate::migration
