@@ -1,5 +1,6 @@
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -7,7 +8,7 @@
 
 namespace vmigrate::stream {
 
-/// Writes records as the stream that they were. `output()` is the caller's to take away and clear.
+/// Writes records as the stream that they were. What it has written is the caller's to take.
 class Encoder : public RecordSink {
  public:
   void opaque(ByteView bytes) override;
@@ -18,7 +19,8 @@ class Encoder : public RecordSink {
   void last_pages() override {}
   void ram_end() override {}
 
-  ByteBuffer& output() { return output_; }
+  const ByteBuffer& output() const { return output_; }
+  ByteBuffer take_output() { return std::exchange(output_, {}); }
 
  private:
   void page_head(const PagePlace& place, std::uint64_t flag);
