@@ -143,9 +143,10 @@ Result<> SourceMigration::check_here() {
   const auto findings = edges_.hypervisor.check_outgoing(domain_);
   if (!findings) return fail(findings.error());
   if (!findings->empty()) return fail(as_error(*findings));
-  for (const auto& interface : domain_.interfaces) {
-    if (interface.kind != hypervisor::AttachmentKind::bridge) continue;
-    addresses_.push_back({interface.mac, edges_.announcer.addresses_of(interface.mac, interface.link)});
+  for (const auto& interface : bridged_interfaces()) {
+    if (const auto observed = edges_.announcer.observe(interface); !observed) {
+      spdlog::info("{}: not listening for addresses: {}", label(), observed.error().message);
+    }
   }
   return {};
 }
@@ -306,8 +307,27 @@ void SourceMigration::on_stream(FileDescriptor qemu) {
 void SourceMigration::on_vcpus_stopped() {
   if (watch_) watch_->stop();
   vcpus_stopped_ = edges_.clock.now();
+  stop_observing();
   apply(source::VcpusStopped{});
   if (std::holds_alternative<source::Stopped>(state_)) enter(Phase::switchover);
+}
+
+std::vector<announce::Interface> SourceMigration::bridged_interfaces() const {
+  std::vector<announce::Interface> result;
+  for (const auto& interface : domain_.interfaces) {
+    if (interface.kind != hypervisor::AttachmentKind::bridge) continue;
+    result.push_back({interface.mac, interface.link, interface.tap, interface.vlan, {}});
+  }
+  return result;
+}
+
+void SourceMigration::stop_observing() {
+  if (std::exchange(observing_ended_, true)) return;
+  for (const auto& interface : bridged_interfaces()) {
+    addresses_.push_back({interface.mac, edges_.announcer.addresses_of(interface.mac, interface.bridge)});
+    // From here on nothing may draw the VM's traffic to this host: the other one is about to run it.
+    edges_.announcer.forget(interface.mac);
+  }
 }
 
 void SourceMigration::on_finish(const hypervisor::FinishCall& call) {

@@ -81,6 +81,8 @@ class SourceMigration {
   void remove_copy_here();
   void confirm();
   void await_refusal();
+  std::vector<announce::Interface> bridged_interfaces() const;
+  void stop_observing();
   /// Soon, but not more often than edges.timing.retry says.
   void retry(std::function<void()> what);
 
@@ -113,6 +115,7 @@ class SourceMigration {
   bool abandoned_ = false;
   bool link_usable_ = true;
   bool verdict_seen_ = false;
+  bool observing_ended_ = false;
 
   std::optional<Result<OfferAnswer>> offer_answer_;
   std::vector<KnownAddresses> addresses_;

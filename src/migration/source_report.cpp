@@ -89,6 +89,7 @@ void SourceMigration::conclude() {
 }
 
 void SourceMigration::end(Phase phase) {
+  stop_observing();
   report_.ended = edges_.clock.wall();
   // Whoever reads that it is over may begin the next one.
   claim_.reset();

@@ -38,7 +38,8 @@ ScenarioHost::ScenarioHost(std::string host, LoopbackNetwork& network,
       network_(network),
       folder_(folder),
       world_(std::move(world)),
-      dialer_(network.dialer(name)) {
+      dialer_(network.dialer(name)),
+      announcer_(name, world_) {
   start_daemon();
 }
 

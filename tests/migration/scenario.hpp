@@ -55,10 +55,17 @@ class WatchedJournal : public handover::Journal {
 /// Says that everything was announced.
 class FakeAnnouncer : public announce::Announcer {
  public:
+  FakeAnnouncer(std::string host, std::shared_ptr<hypervisor::FakeWorld> world)
+      : host_(std::move(host)), world_(std::move(world)) {}
   std::vector<Result<announce::Announced>> announce(std::vector<announce::Interface> interfaces) override;
   std::vector<std::string> addresses_of(const std::string&, const std::string&) override {
     return {"10.0.0.7"};
   }
+  void forget(const std::string&) override { world_->note(host_, "forget addresses"); }
+
+ private:
+  const std::string host_;
+  const std::shared_ptr<hypervisor::FakeWorld> world_;
 };
 
 /// One host: its hypervisor and its disk outlive the daemon, which can be killed and started.

@@ -17,6 +17,7 @@ TEST_F(Scenario, PromisesAreOnDiskBeforeWhatTheyAllow) {
     EXPECT_LT(position, world->log().size()) << line << " is missing";
     return position;
   };
+  EXPECT_LT(at("hosta: forget addresses"), at("hosta: journal relinquished"));
   EXPECT_LT(at("hosta: finish requested"), at("hosta: journal relinquished"));
   EXPECT_LT(at("hosta: journal relinquished"), at("hostb: journal started"));
   EXPECT_LT(at("hostb: journal started"), at("hostb: resume"));
