@@ -126,14 +126,15 @@ Result<std::optional<Response>> Client::receive_arrived() {
 }
 
 Result<std::optional<Response>> Client::next() {
+  const auto unreadable = [](const std::string& why) {
+    return fail(ErrorCode::unreachable, "migrated's answer cannot be read: " + why,
+                "are vmigrate and migrated of the same version? see: vmigrate version");
+  };
   auto message = decoder_.next();
-  if (!message) return fail(message.error().in("migrated's answer cannot be read"));
+  if (!message) return unreadable(message.error().message);
   if (!*message) return std::nullopt;
   Response response;
-  if (!response.ParseFromString(**message)) {
-    return fail(ErrorCode::unreachable, "migrated's answer cannot be read",
-                "are vmigrate and migrated of the same version?");
-  }
+  if (!response.ParseFromString(**message)) return unreadable("it is no response");
   finished_ = response.last();
   return response;
 }

@@ -11,8 +11,8 @@
 namespace vmigrate::control {
 
 struct ServerOptions {
-  std::string path;                   ///< of the socket; its folder exists
-  std::string group;                  ///< that may use it beside root; empty: the daemon's own
+  std::string path{};                 ///< of the socket; its folder exists
+  std::string group{};                ///< that may use it beside root; empty: the daemon's own
   std::size_t most_connections = 64;  ///< further clients are told to come again
   Patience patience{};
 };

@@ -108,12 +108,12 @@ Result<> read_bandwidth(const std::string& text, Rate* target) {
 }
 
 Result<> read_peer(const std::string& section, const toml::table& table, Peer* peer) {
-  const auto read = read_table(table, section, {{"address", parsed([&](const std::string& text) -> Result<> {
-                                                   auto parsed_peer = parse_peer(text);
-                                                   if (!parsed_peer) return fail(parsed_peer.error());
-                                                   *peer = std::move(*parsed_peer);
-                                                   return {};
-                                                 })}});
+  auto read = read_table(table, section, {{"address", parsed([&](const std::string& text) -> Result<> {
+                                             auto parsed_peer = parse_peer(text);
+                                             if (!parsed_peer) return fail(parsed_peer.error());
+                                             *peer = std::move(*parsed_peer);
+                                             return {};
+                                           })}});
   if (!read) return read;
   if (peer->address.empty()) {
     return fail_at(table.source(), fmt::format("{} has no address", section),
@@ -129,7 +129,7 @@ Result<> read_peers(const toml::table& table, std::map<std::string, Peer>* peers
       return fail_at(key.source(), good.error().message, good.error().hint);
     }
     const std::string section = fmt::format("[peers.{}]", name);
-    const auto read = into_table(
+    auto read = into_table(
         section, [&](const toml::table& peer) { return read_peer(section, peer, &(*peers)[name]); })(node);
     if (!read) return read;
   }
@@ -184,7 +184,8 @@ Result<Configuration> parse_configuration(std::string_view text, const std::stri
   configuration.host.name = system_host_name();
   try {
     const toml::table table = toml::parse(text, file);
-    if (auto read = read_table(table, "migrated.toml", schema(&configuration)); !read) return fail(read.error());
+    if (auto read = read_table(table, "migrated.toml", schema(&configuration)); !read)
+      return fail(read.error());
   } catch (const toml::parse_error& error) {
     return fail_at(error.source(), error.description(), "see migrated.toml(5) for how it is written");
   }

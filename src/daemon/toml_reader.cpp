@@ -36,6 +36,7 @@ std::string guess(std::string_view name, const std::vector<TomlKey>& keys) {
 
 std::string names(const std::vector<TomlKey>& keys) {
   std::vector<std::string_view> all;
+  all.reserve(keys.size());
   for (const auto& key : keys) all.push_back(key.name);
   return fmt::format("{}", fmt::join(all, ", "));
 }
