@@ -1,0 +1,182 @@
+"""The whole lab: starts, ends and finds the hosts."""
+
+import os
+import shutil
+import signal
+import zlib
+from pathlib import Path
+
+from . import certificates, network, processes
+from .errors import LabError
+from .host import OWN_FOLDERS, Host
+from .state import State
+
+DEFAULT_FOLDER = Path("/var/lib/vmigrate-lab")
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOSTS = ("hosta", "hostb")
+# All that is ever made in the lab's folder.
+CONTENT = ("hosta", "hostb", "shared", "authority", "client", "state.json", "state.new", "state.lock")
+
+
+class Lab:
+    def __init__(self, folder=None, build=None):
+        self.folder = Path(folder or os.environ.get("VMIGRATE_LAB", DEFAULT_FOLDER)).absolute()
+        build = Path(build or os.environ.get("VMIGRATE_BUILD", REPOSITORY / "build/release")).absolute()
+        # Several labs in different folders can run at once: their namespaces are told apart by this.
+        number = "" if self.folder == DEFAULT_FOLDER else f"{zlib.crc32(str(self.folder).encode()):08x}"
+        self.tag = f"vmlab{number}"
+        self.state = State(self.folder)
+        self.client = f"{self.tag}-client"
+        self.hosts = {name: Host(name, self.folder / name, f"{self.tag}-{name}", self.state, build) for name in HOSTS}
+        self.shared = self.folder / "shared"
+
+    def host(self, name):
+        if name not in self.hosts:
+            raise LabError(f"there is no host {name}", f"the hosts are {' and '.join(self.hosts)}")
+        return self.hosts[name]
+
+    @property
+    def namespaces(self):
+        return [self.client, *(host.namespace for host in self.hosts.values())]
+
+    # -- up
+
+    def is_up(self):
+        return all(host.is_running("holder") for host in self.hosts.values())
+
+    def up(self):
+        """Starts everything; what a crash left half-made is cleared first. False when the lab ran already."""
+        require_root()
+        if self.is_up():
+            return False
+        self.down()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # QEMU's user has to reach the shared folder.
+        self.folder.chmod(0o755)
+        self.shared.mkdir(mode=0o755)
+        try:
+            self.make_mount_points()
+            for name in self.namespaces:
+                network.add_namespace(name)
+            network.build(self.client, {name: host.namespace for name, host in self.hosts.items()})
+            certificates.make_authority(self.folder / "authority")
+            for host in self.hosts.values():
+                host.prepare(self.folder / "authority")
+                host.start_holder()
+                host.start_libvirtd()
+                if host.has_daemon():
+                    host.start_daemon()
+        except BaseException:
+            self.down()
+            raise
+        return True
+
+    def make_mount_points(self):
+        with self.state.change() as content:
+            for path in OWN_FOLDERS:
+                for folder in (*reversed(Path(path).parents), Path(path)):
+                    if not folder.exists():
+                        folder.mkdir()
+                        content["mount_points"].append(str(folder))
+
+    # -- down
+
+    def down(self):
+        """Ends what the lab started and removes what it made, however far it had come. False when there was nothing."""
+        require_root()
+        existing = network.namespaces()
+        if not self.folder.exists() and not existing & set(self.namespaces):
+            return False
+        self.refuse_strange_folder()
+        self.end_processes(existing)
+        for name in self.namespaces:
+            network.delete_namespace(name)
+        if self.folder.exists():
+            self.remove_mount_points()
+            self.remove_folder()
+        return True
+
+    def end_processes(self, existing):
+        content = self.state.read()
+        for name in sorted(content["processes"], key=lambda name: name.endswith("holder")):
+            if not name.endswith("holder"):
+                processes.end(content["processes"][name])
+        for host in self.hosts.values():
+            for qemu in host.qemus().values():
+                processes.end(qemu, signal.SIGKILL)
+        for name, process in content["processes"].items():
+            if name.endswith("holder"):
+                processes.end(process, signal.SIGKILL)
+        # What was run with `exec`, or started and not yet written down. Only the lab's own run in its namespaces.
+        for namespace in existing & set(self.namespaces):
+            for pid in network.processes_in(namespace):
+                processes.end(processes.identity(pid), signal.SIGKILL)
+
+    def remove_mount_points(self):
+        used = mounted_paths()
+        for path in reversed(self.state.read()["mount_points"]):
+            # Removing a folder would unmount it in every other namespace, such as those of another lab.
+            if path not in used:
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
+
+    def refuse_strange_folder(self):
+        if not self.folder.exists():
+            return
+        strange = sorted(path.name for path in self.folder.iterdir() if path.name not in CONTENT)
+        if strange:
+            raise LabError(f"{self.folder} holds what no lab makes: {', '.join(strange[:5])}",
+                           "choose a folder that is empty or does not exist, with --directory")
+
+    def remove_folder(self):
+        for name in CONTENT:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.exists():
+                path.unlink()
+        self.folder.rmdir()
+
+    # -- what is there
+
+    def status(self):
+        """Lines for a person."""
+        if not self.is_up():
+            yield f"the lab in {self.folder} is not up"
+            return
+        yield f"lab {self.folder}, client namespace {self.client}"
+        for host in self.hosts.values():
+            parts = [f"{name} {'running' if host.is_running(name) else 'down'}" for name in ("libvirtd", "migrated")]
+            yield f"{host.name} {host.address}, namespace {host.namespace}: {', '.join(parts)}"
+            yield f"  libvirt  {host.libvirt_uri}"
+            yield f"  control  {host.control_socket}"
+            if host.is_running("libvirtd"):
+                for name, state in host.domains().items():
+                    yield f"  guest    {name}: {state}"
+
+    def run_in_client(self, *arguments, check=True, **options):
+        return processes.run("ip", "netns", "exec", self.client, *arguments, check=check, **options)
+
+
+def require_root():
+    if os.geteuid() != 0:
+        raise LabError("namespaces need root", "run as root")
+
+
+def mounted_paths():
+    """All mount points of all mount namespaces that have a process."""
+    found = set()
+    seen = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace = os.readlink(folder / "ns/mnt")
+            if namespace in seen:
+                continue
+            text = (folder / "mountinfo").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        seen.add(namespace)
+        found.update(line.split()[4] for line in text.splitlines())
+    return found
