@@ -1,0 +1,121 @@
+#include "hypervisor/libvirt_link.hpp"
+
+#include <libvirt/virterror.h>
+
+namespace vmigrate::hypervisor {
+namespace {
+
+// How often libvirtd is asked whether it is still there, and how many answers may be missing.
+constexpr int kKeepaliveSeconds = 5;
+constexpr unsigned kKeepaliveCount = 3;
+
+bool last_error_is(virErrorNumber code) {
+  const auto* error = ::virGetLastError();
+  return error != nullptr && error->code == code;
+}
+
+void on_closed(virConnectPtr /*connection*/, int reason, void* lost) {
+  if (reason != VIR_CONNECT_CLOSE_REASON_CLIENT) (*static_cast<std::function<void()>*>(lost))();
+}
+
+void free_handler(void* lost) {
+  delete static_cast<std::function<void()>*>(lost);
+}
+
+/// An arriving VM looks like a paused one, except that libvirt refuses to tell how far it is.
+bool is_incoming(virDomainPtr domain) {
+  virDomainJobInfo job{};
+  return ::virDomainGetJobInfo(domain, &job) != 0 && last_error_is(VIR_ERR_OPERATION_UNSUPPORTED);
+}
+
+}  // namespace
+
+Result<SharedConnection> LibvirtLink::connection() {
+  const std::lock_guard lock(mutex_);
+  if (connection_ && ::virConnectIsAlive(connection_.get()) == 1) return connection_;
+  connection_.reset();
+  auto opened = open_connection(socket_);
+  if (!opened) return fail(opened.error());
+  connection_ = std::move(*opened);
+  ::virConnectSetKeepAlive(connection_.get(), kKeepaliveSeconds, kKeepaliveCount);
+  if (lost_) {
+    ::virConnectRegisterCloseCallback(connection_.get(), &on_closed, new std::function<void()>(lost_),
+                                      &free_handler);
+  }
+  return connection_;
+}
+
+Result<Domain> LibvirtLink::find(const VmId& vm) {
+  const auto connected = connection();
+  if (!connected) return fail(connected.error());
+  Domain domain(::virDomainLookupByUUIDString(connected->get(), vm.text().c_str()));
+  if (!domain && !last_error_is(VIR_ERR_NO_DOMAIN)) return fail(libvirt_error("looking for the VM"));
+  return domain;
+}
+
+Result<DomainState> state_of(virDomainPtr domain) {
+  int state = 0;
+  if (::virDomainGetState(domain, &state, nullptr, 0) != 0) {
+    if (last_error_is(VIR_ERR_NO_DOMAIN)) return DomainState::absent;
+    return fail(libvirt_error("asking for the VM's state"));
+  }
+  switch (state) {
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED:
+    case VIR_DOMAIN_SHUTDOWN: return DomainState::running;
+    case VIR_DOMAIN_SHUTOFF: return DomainState::shut_off;
+    case VIR_DOMAIN_CRASHED: return DomainState::crashed;
+    default: return is_incoming(domain) ? DomainState::incoming : DomainState::paused;
+  }
+}
+
+Result<DomainState> LibvirtLink::state(const VmId& vm) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  return *domain ? state_of(domain->get()) : DomainState::absent;
+}
+
+Result<> LibvirtLink::resume(const VmId& vm) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  if (!*domain) return fail(ErrorCode::not_found, "there is no such VM on this host");
+  const auto state = state_of(domain->get());
+  if (state && *state == DomainState::running) return {};
+  if (::virDomainResume(domain->get()) != 0) return fail(libvirt_error("starting the VM's vCPUs"));
+  return {};
+}
+
+Result<> LibvirtLink::destroy(const VmId& vm) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  if (!*domain || ::virDomainDestroy(domain->get()) == 0) return {};
+  Error error = libvirt_error("ending the VM's process");
+  const auto state = state_of(domain->get());
+  if (state && (*state == DomainState::absent || *state == DomainState::shut_off)) return {};
+  return fail(std::move(error));
+}
+
+Result<> LibvirtLink::undefine(const VmId& vm) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  if (!*domain) return {};
+  const auto state = state_of(domain->get());
+  if (!state) return fail(state.error());
+  if (*state != DomainState::shut_off && *state != DomainState::absent && *state != DomainState::crashed) {
+    return fail(ErrorCode::refused, "the VM is active on this host: its definition stays");
+  }
+  // What belongs to the VM itself, its firmware variables and its TPM, is none of the definition's.
+  constexpr unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                             VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+                             VIR_DOMAIN_UNDEFINE_KEEP_TPM;
+  if (::virDomainUndefineFlags(domain->get(), flags) == 0 || last_error_is(VIR_ERR_NO_DOMAIN)) return {};
+  return fail(libvirt_error("removing the VM's definition"));
+}
+
+Result<bool> LibvirtLink::is_persistent(const VmId& vm) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  return *domain && ::virDomainIsPersistent(domain->get()) == 1;
+}
+
+}  // namespace vmigrate::hypervisor
