@@ -1,6 +1,7 @@
 """One host: namespaces kept by a holder process, with libvirtd and migrated inside."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ OWN_FOLDERS = ("/run/libvirt", "/var/lib/libvirt", "/etc/libvirt", "/var/log/lib
                "/run/vmigrate", "/var/lib/vmigrate", "/etc/vmigrate")
 PORT = 16510
 PATIENCE = 30
+# libvirtd needs about 8 s to find out what QEMU can do. It keeps that in a folder, and checks by itself whether it is
+# still true, so that a new lab can begin with what an earlier one found.
+CAPABILITIES = Path("/var/cache/vmigrate-lab/capabilities")
 
 # QEMU runs as the distribution's unprivileged user, as on a real host.
 QEMU_CONFIGURATION = """\
@@ -53,11 +57,14 @@ class Host:
         self.inner("/etc/libvirt/libvirtd.conf").write_text(
             f'host_uuid = "{uuid.uuid4()}"\nauth_unix_ro = "none"\nauth_unix_rw = "none"\n'
             'unix_sock_group = "libvirt"\nunix_sock_rw_perms = "0770"\n'
-            'log_level = 2\nlog_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n', encoding="utf-8")
+            'log_filters = "2:qemu 3:object 3:event 3:util"\nlog_level = 2\n'
+            'log_outputs = "2:file:/var/log/libvirt/libvirtd.log"\n', encoding="utf-8")
         self.inner("/etc/libvirt/qemu.conf").write_text(QEMU_CONFIGURATION, encoding="utf-8")
         # QEMU's user passes through these on its way to its own folders.
         for path in ("/run/vmigrate", "/var/lib/libvirt"):
             self.inner(path).chmod(0o711)
+        if CAPABILITIES.is_dir():
+            shutil.copytree(CAPABILITIES, self.inner("/var/cache/libvirt/qemu/capabilities"), dirs_exist_ok=True)
         settings = self.inner("/etc/vmigrate")
         certificates.make_certificate(authority, settings, self.name)
         (settings / "migrated.toml").write_text(self.daemon_configuration(), encoding="utf-8")
@@ -106,9 +113,16 @@ class Host:
     def virsh(self, *arguments, check=True):
         return processes.run("virsh", "-q", "-c", self.libvirt_uri, *arguments, check=check)
 
-    def start_libvirtd(self):
+    def start_libvirtd(self, wait=True):
         self.start("libvirtd", ["libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+        if wait:
+            self.wait_for_libvirtd()
+
+    def wait_for_libvirtd(self):
         self.wait_for("libvirtd", lambda: self.virsh("version", check=False).returncode == 0)
+        found = self.inner("/var/cache/libvirt/qemu/capabilities")
+        if found.is_dir():
+            shutil.copytree(found, CAPABILITIES, dirs_exist_ok=True)
 
     def stop_libvirtd(self):
         self.stop("libvirtd", signal.SIGTERM)

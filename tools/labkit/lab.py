@@ -63,7 +63,9 @@ class Lab:
             for host in self.hosts.values():
                 host.prepare(self.folder / "authority")
                 host.start_holder()
-                host.start_libvirtd()
+                host.start_libvirtd(wait=False)
+            for host in self.hosts.values():
+                host.wait_for_libvirtd()
                 if host.has_daemon():
                     host.start_daemon()
         except BaseException:
