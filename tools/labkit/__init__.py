@@ -1,6 +1,6 @@
 """Two libvirt hosts, their networks and their guests on one machine. tools/lab is the command; tests import this."""
 
 from .errors import LabError
-from .lab import Lab
+from .lab import KINDS, Lab
 
-__all__ = ["Lab", "LabError"]
+__all__ = ["KINDS", "Lab", "LabError"]

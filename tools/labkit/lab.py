@@ -6,7 +6,7 @@ import signal
 import zlib
 from pathlib import Path
 
-from . import certificates, network, processes
+from . import certificates, guest, network, processes
 from .errors import LabError
 from .host import OWN_FOLDERS, Host
 from .state import State
@@ -14,6 +14,8 @@ from .state import State
 DEFAULT_FOLDER = Path("/var/lib/vmigrate-lab")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = ("hosta", "hostb")
+# Kinds of guests, with the memory (MiB) that they have by default.
+KINDS = {"linux": 256}
 # All that is ever made in the lab's folder.
 CONTENT = ("hosta", "hostb", "shared", "authority", "client", "state.json", "state.new", "state.lock")
 
@@ -140,6 +142,24 @@ class Lab:
             elif path.exists():
                 path.unlink()
         self.folder.rmdir()
+
+    # -- guests
+
+    def add_guest(self, name, kind="linux", host="hosta", **settings):
+        """Starts a guest and returns it when it answers.
+
+        Settings: memory and checked (MiB), machine ("pc", "q35"), vcpus, nics (1, 2), transient, dirty_rate (pages/s).
+        """
+        memory = settings.get("memory", KINDS[kind])
+        defaults = {"kind": kind, "memory": memory, "machine": "q35", "vcpus": 1, "nics": 1, "transient": False,
+                    "dirty_rate": 1000, "checked": memory // 4, "disk_format": "qcow2"}
+        return guest.add(self, name, self.host(host), {**defaults, **settings})
+
+    def guest(self, name):
+        return guest.find(self, name)
+
+    def remove_guest(self, name):
+        guest.remove(self, name)
 
     # -- what is there
 

@@ -1,0 +1,55 @@
+"""Domain descriptions for libvirt."""
+
+import xml.etree.ElementTree as ET
+
+
+def describe(guest):
+    """The XML of a guest.Guest."""
+    settings = guest.settings
+    root = ET.Element("domain", type="kvm" if settings["kind"] == "kvm" else "qemu")
+    text(root, "name", guest.name)
+    text(root, "uuid", settings["uuid"])
+    text(root, "memory", str(settings["memory"]), unit="MiB")
+    text(root, "vcpu", str(settings["vcpus"]))
+    add_system(root, guest)
+    features = ET.SubElement(root, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+    processor = ET.SubElement(root, "cpu", mode="custom", match="exact", check="none")
+    text(processor, "model", "qemu64")
+    ET.SubElement(root, "clock", offset="utc")
+    add_devices(ET.SubElement(root, "devices"), guest)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def text(parent, name, content, **attributes):
+    ET.SubElement(parent, name, **attributes).text = content
+
+
+def add_system(root, guest):
+    system = ET.SubElement(root, "os")
+    text(system, "type", "hvm", arch="x86_64", machine=guest.settings["machine"])
+    if guest.settings["kind"] == "linux":
+        settings = guest.settings
+        text(system, "kernel", str(guest.lab.shared / "vmlinuz"))
+        text(system, "initrd", str(guest.lab.shared / "initramfs"))
+        text(system, "cmdline", f"console=ttyS0 loglevel=4 panic=1 lab.number={guest.number} "
+                                f"lab.checked={settings['checked']} lab.rate={settings['dirty_rate']}")
+
+
+def add_devices(devices, guest):
+    text(devices, "emulator", "/usr/bin/qemu-system-x86_64")
+    disk = ET.SubElement(devices, "disk", type="file", device="disk")
+    # Without the page cache: only then is a disk on shared storage safe to migrate.
+    ET.SubElement(disk, "driver", name="qemu", type=guest.settings["disk_format"], cache="none")
+    ET.SubElement(disk, "source", file=str(guest.disk))
+    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+    for number, mac in enumerate(guest.macs):
+        interface = ET.SubElement(devices, "interface", type="bridge")
+        ET.SubElement(interface, "mac", address=mac)
+        ET.SubElement(interface, "source", bridge=f"br{number}")
+        ET.SubElement(interface, "model", type="virtio")
+    serial = ET.SubElement(devices, "serial", type="file")
+    # A QEMU that waits for a guest must not empty what the guest has said so far.
+    ET.SubElement(serial, "source", path=str(guest.serial), append="on")
