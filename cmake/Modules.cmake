@@ -4,7 +4,9 @@ include(GoogleTest)
 add_library(vmigrate_options INTERFACE)
 target_compile_options(vmigrate_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
-target_include_directories(vmigrate_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+configure_file(${PROJECT_SOURCE_DIR}/src/vmigrate_version.hpp.in ${PROJECT_BINARY_DIR}/generated/vmigrate_version.hpp)
+target_include_directories(vmigrate_options INTERFACE
+  ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(vmigrate_options INTERFACE Threads::Threads)
 
 # vmigrate_module(NAME SOURCES file... USES target...): the library of src/NAME, target vmigrate_NAME.

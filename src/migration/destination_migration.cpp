@@ -100,7 +100,15 @@ void DestinationMigration::run() {
 // ----------------------------------------------------------------------------------------------
 
 Result<std::vector<hypervisor::Finding>> DestinationMigration::check() {
-  return edges_.hypervisor.check_incoming(offer_.domain);
+  auto findings = edges_.hypervisor.check_incoming(offer_.domain);
+  const auto expected = runtime_directory_of(edges_.runtime_folder, offer_.migration);
+  if (findings && offer_.runtime_directory != expected) {
+    findings->push_back({ErrorCode::refused,
+                         fmt::format("{} keeps a migration's sockets in {}, and {} in {}", edges_.host,
+                                     expected, record_.peer, offer_.runtime_directory),
+                         "set paths.runtime to the same folder in migrated.toml on both hosts"});
+  }
+  return findings;
 }
 
 Result<> DestinationMigration::reserve() {
@@ -119,6 +127,12 @@ Result<> DestinationMigration::reserve() {
     mailbox->post([this, why] { apply(destination::Failed{why}); });
   };
   begun_ = true;
+  auto directory = RuntimeDirectory::create(offer_.runtime_directory);
+  if (!directory) {
+    apply(destination::Failed{directory.error()});
+    return fail(directory.error());
+  }
+  directory_.emplace(std::move(*directory));
   auto move = edges_.hypervisor.begin_incoming({offer_.runtime_directory, offer_.domain}, std::move(events));
   if (!move) {
     apply(destination::Failed{move.error()});

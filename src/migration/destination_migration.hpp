@@ -12,6 +12,7 @@
 #include "migration/mailbox.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/report.hpp"
+#include "migration/runtime_directory.hpp"
 
 namespace vmigrate::migration {
 
@@ -91,6 +92,7 @@ class DestinationMigration {
   std::function<void()> retry_;
 
   // The stream writes into what the move made, and is gone before it.
+  std::optional<RuntimeDirectory> directory_;
   std::unique_ptr<hypervisor::IncomingMove> move_;
   std::unique_ptr<IncomingStream> stream_;
 };

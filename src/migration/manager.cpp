@@ -8,6 +8,7 @@
 #include "base/thread_name.hpp"
 #include "migration/destination_migration.hpp"
 #include "migration/peer_link.hpp"
+#include "migration/runtime_directory.hpp"
 #include "migration/visitor.hpp"
 
 namespace vmigrate::migration {
@@ -37,6 +38,7 @@ Manager::~Manager() {
 }
 
 Result<> Manager::recover() {
+  remove_stale_runtime_directories(edges_.runtime_folder);
   auto records = edges_.journal.unfinished();
   if (!records) return fail(records.error());
   for (const auto& record : *records) {
@@ -120,7 +122,9 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
   auto described = domain;
   auto findings = edges_.hypervisor.check_outgoing(described);
   if (!findings) return findings;
-  Offer offer{MigrationId::random(), 0, true, edges_.runtime_folder, edges_.host, std::move(described)};
+  const auto id = MigrationId::random();
+  const Offer offer{
+      id, 0, true, runtime_directory_of(edges_.runtime_folder, id), edges_.host, std::move(described)};
   const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer);
   if (!answer) return fail(answer.error());
   const auto* there = std::get_if<OfferAnswer>(&*answer);

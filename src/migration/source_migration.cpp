@@ -45,7 +45,6 @@ SourceMigration::SourceMigration(Edges edges, MigrationId id, hypervisor::Domain
       recovered_(false),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
-      runtime_directory_(edges_.runtime_folder + "/" + id.text()),
       started_(edges_.clock.now()) {
   report_.progress.max_pause = options_.max_pause;
   report_.progress.memory_total = domain_.memory;
@@ -61,7 +60,6 @@ SourceMigration::SourceMigration(Edges edges, const handover::Record& record,
       recovered_(true),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
-      runtime_directory_(edges_.runtime_folder + "/" + record.migration.text()),
       started_(edges_.clock.now()) {
   report_.phase = Phase::clean_up;
   introduce();
@@ -171,7 +169,8 @@ Result<OfferAnswer> SourceMigration::offer() {
   const auto epoch = edges_.journal.last_epoch(record_.vm);
   if (!epoch) return fail(epoch.error());
   record_.epoch = *epoch + 1;
-  link_->send(Offer{record_.migration, record_.epoch, false, runtime_directory_, edges_.host, domain_});
+  link_->send(Offer{record_.migration, record_.epoch, false,
+                    runtime_directory_of(edges_.runtime_folder, record_.migration), edges_.host, domain_});
   const auto deadline = edges_.clock.now() + edges_.timing.answer;
   while (!offer_answer_ && !cancel_asked_ && mailbox_->handle_one(deadline)) {
   }
@@ -186,7 +185,10 @@ Result<OfferAnswer> SourceMigration::offer() {
 Result<> SourceMigration::begin() {
   if (auto written = record(state_); !written) return written;
   hypervisor::OutgoingOptions options;
-  options.runtime_directory = runtime_directory_;
+  options.runtime_directory = runtime_directory_of(edges_.runtime_folder, record_.migration);
+  auto directory = RuntimeDirectory::create(options.runtime_directory);
+  if (!directory) return fail(directory.error());
+  directory_.emplace(std::move(*directory));
   options.max_pause = options_.max_pause;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
@@ -345,6 +347,10 @@ void SourceMigration::on_hypervisor_ended(const Result<>& result) {
 void SourceMigration::on_verdict(const Verdict& verdict) {
   spdlog::info("{}: {} says {}{}{}", label(), record_.peer, handover::to_string(verdict.outcome),
                verdict.reason.empty() ? "" : ": ", verdict.reason);
+  if (!begun_) {
+    offer_answer_ = fail(ErrorCode::failed, verdict.reason);
+    return;
+  }
   verdict_seen_ = true;
   destination_answer_ = verdict.answer;
   if (verdict.outcome == handover::Outcome::running && !runs_there_) {

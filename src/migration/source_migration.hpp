@@ -14,6 +14,7 @@
 #include "migration/progress_meter.hpp"
 #include "migration/progress_watch.hpp"
 #include "migration/report.hpp"
+#include "migration/runtime_directory.hpp"
 
 namespace vmigrate::migration {
 
@@ -106,7 +107,6 @@ class SourceMigration {
   const bool recovered_;
   const Publish publish_;
   std::optional<Claims::Claim> claim_;
-  const std::string runtime_directory_;
 
   handover::source::State state_ = handover::source::Preparing{};
   Report report_;
@@ -134,6 +134,7 @@ class SourceMigration {
 
   // In this order: each uses what stands above it, and is gone before it.
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  std::optional<RuntimeDirectory> directory_;
   std::unique_ptr<PeerLink> link_;
   std::unique_ptr<hypervisor::OutgoingMove> move_;
   std::unique_ptr<OutgoingStream> stream_;

@@ -1,0 +1,258 @@
+#include "daemon/api.hpp"
+
+#include <future>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/report_proto.hpp"
+#include "vmigrate_version.hpp"
+
+namespace vmigrate::daemon {
+namespace {
+
+using hypervisor::DomainState;
+
+control::Response error_response(const Error& error, std::string vm_state) {
+  control::Response response;
+  *response.mutable_error() = to_proto(error, std::move(vm_state));
+  return response;
+}
+
+control::Response migration_response(control::Migration migration) {
+  control::Response response;
+  *response.mutable_migration() = std::move(migration);
+  return response;
+}
+
+bool has_ended(const control::Migration& migration) {
+  return migration::has_ended(static_cast<migration::Phase>(migration.phase()));
+}
+
+/// Steps of a host check, done for several hosts at a time: each may take seconds to time out.
+template <class Item, class Function>
+auto for_each_at_once(const std::vector<Item>& items, Function function) {
+  std::vector<std::future<decltype(function(items.front()))>> running;
+  running.reserve(items.size());
+  for (const auto& item : items) running.push_back(std::async(std::launch::async, function, item));
+  std::vector<decltype(function(items.front()))> results;
+  results.reserve(items.size());
+  for (auto& future : running) results.push_back(future.get());
+  return results;
+}
+
+}  // namespace
+
+void Api::handle(const control::Request& request, const control::Caller& caller,
+                 std::shared_ptr<control::Responder> responder) {
+  const auto answer = [&](Answer result, const std::string& vm = {}) {
+    responder->finish(result ? std::move(*result)
+                             : error_response(result.error(), vm.empty() ? "" : whereabouts(vm)));
+  };
+  switch (request.request_case()) {
+    case control::Request::kStart: return start(request.start(), caller, responder);
+    case control::Request::kWatch: return watch(request.watch(), responder);
+    case control::Request::kCancel: return cancel(request.cancel(), responder);
+    case control::Request::kCheck: return answer(check(request.check()), request.check().vm());
+    case control::Request::kList: return answer(list());
+    case control::Request::kShow: return answer(show(request.show()));
+    case control::Request::kHistory: return answer(history(request.history()));
+    case control::Request::kHosts: return answer(hosts());
+    case control::Request::kDoctor: return answer(doctor());
+    case control::Request::kVersion: return answer(version());
+    case control::Request::kResolve: return answer(resolve(request.resolve()), request.resolve().vm());
+    case control::Request::REQUEST_NOT_SET: break;
+  }
+  answer(fail(ErrorCode::usage, "migrated does not know this request",
+              "are vmigrate and migrated of the same version? see: vmigrate version"));
+}
+
+// --- Migrations
+// ---------------------------------------------------------------------------------------------
+
+void Api::start(const control::Start& request, const control::Caller& caller,
+                const std::shared_ptr<control::Responder>& responder) {
+  migration::StartOptions options;
+  options.host = request.host();
+  options.max_pause = request.max_pause_ms() == 0 ? parts_.configuration.migration.max_pause
+                                                  : Milliseconds(request.max_pause_ms());
+  options.bandwidth =
+      request.bandwidth() == 0 ? parts_.configuration.migration.bandwidth : Rate{request.bandwidth()};
+  options.keep_source_definition = request.keep_source_definition();
+  options.requested_by = fmt::format("{} (uid {})", caller.user, caller.uid);
+  const auto migration = parts_.manager.start(request.vm(), std::move(options));
+  if (!migration) return responder->finish(error_response(migration.error(), whereabouts(request.vm())));
+  spdlog::info("{} to {} asked for by {} (uid {})", request.vm(), request.host(), caller.user, caller.uid);
+  if (request.wait()) return follow(migration->text(), responder, false);
+  auto now = parts_.board.find(migration->text());
+  responder->finish(now ? migration_response(std::move(*now)) : error_response(now.error(), ""));
+}
+
+void Api::watch(const control::Show& request, const std::shared_ptr<control::Responder>& responder) {
+  auto migration = parts_.board.find(request.vm_or_id());
+  if (!migration) return responder->finish(error_response(migration.error(), ""));
+  follow(migration->id(), responder, false);
+}
+
+void Api::cancel(const control::Show& request, const std::shared_ptr<control::Responder>& responder) {
+  const auto migration = parts_.board.find(request.vm_or_id());
+  if (!migration) return responder->finish(error_response(migration.error(), ""));
+  const std::string runs_on =
+      migration->vm_runs_on().empty() ? "" : migration->vm() + " runs on " + migration->vm_runs_on();
+  if (has_ended(*migration)) {
+    return responder->finish(error_response(
+        {ErrorCode::refused, fmt::format("the migration of {} is over already", migration->vm()), ""},
+        runs_on));
+  }
+  const auto id = MigrationId::parse(migration->id());
+  const auto cancelled = id ? parts_.manager.cancel(*id) : Result<>(fail(id.error()));
+  if (!cancelled) return responder->finish(error_response(cancelled.error(), runs_on));
+  follow(migration->id(), responder, true);
+}
+
+void Api::follow(const std::string& migration, const std::shared_ptr<control::Responder>& responder,
+                 bool only_the_end) {
+  const auto number = parts_.board.new_watch();
+  responder->on_disconnect([&board = parts_.board, number] { board.unwatch(number); });
+  const auto tell = [&board = parts_.board, responder, only_the_end](const control::Migration& report) {
+    if (has_ended(report)) return responder->finish(migration_response(report));
+    if (!only_the_end) responder->send(migration_response(report));
+  };
+  if (auto now = parts_.board.watch(migration, number, tell)) {
+    if (!only_the_end) responder->send(migration_response(std::move(*now)));
+    return;
+  }
+  auto past = parts_.board.find(migration);
+  responder->finish(past ? migration_response(std::move(*past)) : error_response(past.error(), ""));
+}
+
+Api::Answer Api::show(const control::Show& request) {
+  return parts_.board.find(request.vm_or_id()).map(migration_response);
+}
+
+Api::Answer Api::history(const control::History& request) {
+  auto past = parts_.history.list(request.limit(), request.vm());
+  if (!past) return fail(past.error());
+  control::Response response;
+  auto* list = response.mutable_migrations();
+  for (auto& migration : *past) *list->add_migrations() = std::move(migration);
+  return response;
+}
+
+Api::Answer Api::resolve(const control::Resolve& request) {
+  const auto migration = parts_.board.find(request.vm());
+  if (!migration) return fail(migration.error());
+  const auto id = MigrationId::parse(migration->id());
+  if (!id) return fail(id.error());
+  if (auto resolved = parts_.manager.resolve(*id, request.fenced_host()); !resolved)
+    return fail(resolved.error());
+  return migration_response(*migration);
+}
+
+// --- VMs and hosts
+// ------------------------------------------------------------------------------------------
+
+Api::Answer Api::check(const control::Check& request) {
+  const auto domain = parts_.hypervisor.describe(request.vm());
+  if (!domain) return fail(domain.error());
+  std::vector<std::string> hosts(request.hosts().begin(), request.hosts().end());
+  if (hosts.empty()) {
+    for (const auto& [name, peer] : parts_.configuration.peers) hosts.push_back(name);
+  }
+  if (hosts.empty()) {
+    return fail(ErrorCode::not_found, "no other host is configured",
+                "add a [peers.NAME] section to migrated.toml");
+  }
+  const std::string runs_here = fmt::format(
+      "{} is {} on {}", domain->name, hypervisor::to_string(domain->state), parts_.configuration.host.name);
+  control::Response response;
+  auto* report = response.mutable_check();
+  report->set_vm(domain->name);
+  for (auto& host : for_each_at_once(hosts, [&](const std::string& name) {
+         control::HostCheck result;
+         result.set_host(name);
+         result.set_memory_total(domain->memory.count);
+         const auto findings = parts_.manager.check(*domain, name);
+         result.set_possible(findings && findings->empty());
+         if (!findings) {
+           *result.add_findings() = to_proto(findings.error(), runs_here);
+         } else {
+           for (const auto& finding : *findings) {
+             *result.add_findings() = to_proto({finding.code, finding.what, finding.hint}, runs_here);
+           }
+         }
+         return result;
+       })) {
+    *report->add_hosts() = std::move(host);
+  }
+  return response;
+}
+
+Api::Answer Api::list() {
+  const auto domains = parts_.hypervisor.list();
+  if (!domains) return fail(domains.error());
+  auto active = parts_.board.active();
+  control::Response response;
+  auto* list = response.mutable_vms();
+  for (const auto& domain : *domains) {
+    auto* vm = list->add_vms();
+    vm->set_name(domain.name);
+    vm->set_id(domain.id.text());
+    vm->set_state(std::string(hypervisor::to_string(domain.state)));
+    for (const auto& migration : active) {
+      if (migration.vm_id() != domain.id.text()) continue;
+      *vm->mutable_migration() = migration;
+      if (migration.phase() == control::NEEDS_ATTENTION) vm->set_state("needs attention");
+    }
+  }
+  return response;
+}
+
+Api::Answer Api::hosts() {
+  std::vector<std::string> names;
+  for (const auto& [name, peer] : parts_.configuration.peers) names.push_back(name);
+  control::Response response;
+  auto* list = response.mutable_hosts();
+  for (auto& host : for_each_at_once(names, [&](const std::string& name) {
+         control::Host result;
+         result.set_name(name);
+         result.set_address(parts_.configuration.peers.at(name).address);
+         const auto before = std::chrono::steady_clock::now();
+         const auto version = parts_.manager.ping(name);
+         const auto took = std::chrono::steady_clock::now() - before;
+         result.set_reachable(version.has_value());
+         result.set_round_trip_us(
+             static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+         if (version)
+           result.set_version(*version);
+         else
+           result.set_problem(version.error().message);
+         return result;
+       })) {
+    *list->add_hosts() = std::move(host);
+  }
+  return response;
+}
+
+Api::Answer Api::doctor() {
+  control::Response response;
+  *response.mutable_doctor() = parts_.doctor.examine();
+  return response;
+}
+
+Api::Answer Api::version() {
+  control::Response response;
+  auto* version = response.mutable_version();
+  version->set_version(kVersion);
+  version->set_hypervisor(parts_.doctor.hypervisor_version());
+  return response;
+}
+
+std::string Api::whereabouts(const std::string& vm) {
+  const auto domain = parts_.hypervisor.describe(vm);
+  if (!domain) return {};
+  return fmt::format("{} is {} on {}", domain->name, hypervisor::to_string(domain->state),
+                     parts_.configuration.host.name);
+}
+
+}  // namespace vmigrate::daemon

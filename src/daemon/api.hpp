@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/server.hpp"
+#include "daemon/board.hpp"
+#include "daemon/configuration.hpp"
+#include "daemon/doctor.hpp"
+#include "migration/manager.hpp"
+
+namespace vmigrate::daemon {
+
+/// What the control socket's clients ask for, done with the parts of the daemon.
+class Api : public control::RequestHandler {
+ public:
+  struct Parts {
+    const Configuration& configuration;
+    hypervisor::Hypervisor& hypervisor;
+    migration::Manager& manager;
+    Board& board;
+    History& history;
+    Doctor& doctor;
+  };
+
+  explicit Api(Parts parts) : parts_(std::move(parts)) {}
+
+  void handle(const control::Request& request, const control::Caller& caller,
+              std::shared_ptr<control::Responder> responder) override;
+
+ private:
+  using Answer = Result<control::Response>;
+
+  void start(const control::Start& request, const control::Caller& caller,
+             const std::shared_ptr<control::Responder>& responder);
+  void watch(const control::Show& request, const std::shared_ptr<control::Responder>& responder);
+  void cancel(const control::Show& request, const std::shared_ptr<control::Responder>& responder);
+  /// Sends every report of the migration, and its last one as the last response.
+  void follow(const std::string& migration, const std::shared_ptr<control::Responder>& responder,
+              bool only_the_end);
+  Answer check(const control::Check& request);
+  Answer list();
+  Answer show(const control::Show& request);
+  Answer history(const control::History& request);
+  Answer hosts();
+  Answer doctor();
+  Answer version();
+  Answer resolve(const control::Resolve& request);
+  /// "web1 runs on hosta", for an error about a VM; empty when it cannot be said.
+  std::string whereabouts(const std::string& vm);
+
+  const Parts parts_;
+};
+
+}  // namespace vmigrate::daemon

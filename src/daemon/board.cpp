@@ -1,0 +1,79 @@
+#include "daemon/board.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/report_proto.hpp"
+
+namespace vmigrate::daemon {
+namespace {
+
+bool is_about(const control::Migration& migration, const std::string& vm_or_id) {
+  // Shorter starts of an id are as likely a VM's name.
+  constexpr std::size_t shortest_id = 6;
+  return migration.vm() == vm_or_id || migration.vm_id() == vm_or_id ||
+         (vm_or_id.size() >= shortest_id && migration.id().starts_with(vm_or_id));
+}
+
+}  // namespace
+
+void Board::publish(const migration::Report& report) {
+  const auto message = to_proto(report);
+  // Watchers only queue what they are told, so telling them under the lock keeps their order at no cost.
+  const std::lock_guard lock(mutex_);
+  const Key key{message.id(), message.role()};
+  if (migration::has_ended(report.phase)) {
+    active_.erase(key);
+    if (auto added = history_.add(message); !added) spdlog::error("{}", added.error().message);
+  } else {
+    active_[key] = message;
+  }
+  if (message.role() != control::SOURCE) return;
+  for (const auto& [number, watcher] : watchers_) {
+    if (watcher.first == message.id()) watcher.second(message);
+  }
+}
+
+std::vector<control::Migration> Board::active() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<control::Migration> result;
+  for (const auto& [key, migration] : active_) result.push_back(migration);
+  return result;
+}
+
+Result<control::Migration> Board::find(const std::string& vm_or_id) const {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, migration] : active_) {
+      if (is_about(migration, vm_or_id)) return migration;
+    }
+  }
+  const auto past = history_.list(0, "");
+  if (!past) return fail(past.error());
+  for (const auto& migration : *past) {
+    if (is_about(migration, vm_or_id)) return migration;
+  }
+  return fail(ErrorCode::not_found, fmt::format("no migration of '{}' is known here", vm_or_id),
+              "see: vmigrate list, vmigrate history");
+}
+
+std::optional<control::Migration> Board::watch(const std::string& migration, std::uint64_t watch,
+                                               Watcher watcher) {
+  const std::lock_guard lock(mutex_);
+  const auto found = active_.find({migration, control::SOURCE});
+  if (found == active_.end()) return std::nullopt;
+  watchers_[watch] = {migration, std::move(watcher)};
+  return found->second;
+}
+
+void Board::unwatch(std::uint64_t watch) {
+  const std::lock_guard lock(mutex_);
+  watchers_.erase(watch);
+}
+
+std::uint64_t Board::new_watch() {
+  const std::lock_guard lock(mutex_);
+  return ++last_watch_;
+}
+
+}  // namespace vmigrate::daemon

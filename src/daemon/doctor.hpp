@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "daemon/configuration.hpp"
+#include "migration/manager.hpp"
+#include "vmigrate/control.pb.h"
+
+namespace vmigrate::daemon {
+
+/// Looks at everything that a migration from or to this host would need.
+class Doctor {
+ public:
+  /// `hypervisor_version` asks the hypervisor; its error is a finding.
+  Doctor(const Configuration& configuration, migration::Manager& manager,
+         std::function<Result<std::string>()> hypervisor_version)
+      : configuration_(configuration),
+        manager_(manager),
+        hypervisor_version_(std::move(hypervisor_version)) {}
+
+  control::DoctorReport examine();
+  /// For people; why not, when it cannot be had.
+  std::string hypervisor_version() const {
+    const auto version = hypervisor_version_();
+    return version ? *version : version.error().message;
+  }
+
+ private:
+  void examine_hypervisor(control::DoctorReport& report);
+  void examine_acceleration(control::DoctorReport& report);
+  void examine_certificate(control::DoctorReport& report);
+  void examine_peers(control::DoctorReport& report);
+
+  const Configuration& configuration_;
+  migration::Manager& manager_;
+  const std::function<Result<std::string>()> hypervisor_version_;
+};
+
+}  // namespace vmigrate::daemon

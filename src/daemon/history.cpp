@@ -1,0 +1,109 @@
+#include "daemon/history.hpp"
+
+#include <algorithm>
+#include <mutex>
+
+#include <sqlite3.h>
+
+namespace vmigrate::daemon {
+namespace {
+
+// About a year of a busy host; a few megabytes.
+constexpr const char* kSchema = R"sql(
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  CREATE TABLE IF NOT EXISTS migrations (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    role INTEGER NOT NULL,
+    vm TEXT NOT NULL,
+    vm_id TEXT NOT NULL,
+    migration BLOB NOT NULL,
+    UNIQUE (id, role)
+  ) STRICT;
+  CREATE TRIGGER IF NOT EXISTS forget AFTER INSERT ON migrations BEGIN
+    DELETE FROM migrations WHERE number <= NEW.number - 10000;
+  END;
+)sql";
+
+constexpr std::uint32_t kMostRows = 10'000;
+
+struct CloseDatabase {
+  void operator()(sqlite3* database) const { ::sqlite3_close(database); }
+};
+struct FinalizeStatement {
+  void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
+};
+using Database = std::unique_ptr<sqlite3, CloseDatabase>;
+using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+
+class SqliteHistory : public History {
+ public:
+  explicit SqliteHistory(Database database) : database_(std::move(database)) {}
+
+  Result<> add(const control::Migration& migration) override {
+    const std::lock_guard lock(mutex_);
+    const Statement statement = prepare(
+        "INSERT OR REPLACE INTO migrations (id, role, vm, vm_id, migration) VALUES (?1, ?2, ?3, ?4, ?5)");
+    const std::string blob = migration.SerializeAsString();
+    bind(statement, 1, migration.id());
+    ::sqlite3_bind_int(statement.get(), 2, migration.role());
+    bind(statement, 3, migration.vm());
+    bind(statement, 4, migration.vm_id());
+    ::sqlite3_bind_blob(statement.get(), 5, blob.data(), static_cast<int>(blob.size()), SQLITE_STATIC);
+    if (::sqlite3_step(statement.get()) != SQLITE_DONE) return trouble("cannot write");
+    return {};
+  }
+
+  Result<std::vector<control::Migration>> list(std::uint32_t limit, const std::string& vm) override {
+    const std::lock_guard lock(mutex_);
+    const Statement statement = prepare(
+        "SELECT migration FROM migrations WHERE ?1 = '' OR vm = ?1 OR vm_id = ?1 ORDER BY number DESC LIMIT "
+        "?2");
+    bind(statement, 1, vm);
+    ::sqlite3_bind_int64(statement.get(), 2, std::min(limit == 0 ? kMostRows : limit, kMostRows));
+    std::vector<control::Migration> migrations;
+    int status = ::sqlite3_step(statement.get());
+    for (; status == SQLITE_ROW; status = ::sqlite3_step(statement.get())) {
+      control::Migration migration;
+      const void* blob = ::sqlite3_column_blob(statement.get(), 0);
+      if (migration.ParseFromArray(blob, ::sqlite3_column_bytes(statement.get(), 0))) {
+        migrations.push_back(std::move(migration));
+      }
+    }
+    if (status != SQLITE_DONE) return trouble("cannot read");
+    return migrations;
+  }
+
+ private:
+  Statement prepare(const char* text) {
+    sqlite3_stmt* statement = nullptr;
+    ::sqlite3_prepare_v2(database_.get(), text, -1, &statement, nullptr);
+    return Statement(statement);
+  }
+
+  static void bind(const Statement& statement, int index, const std::string& text) {
+    ::sqlite3_bind_text(statement.get(), index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
+  }
+
+  tl::unexpected<Error> trouble(const std::string& what) {
+    return fail(ErrorCode::failed, what + " the history: " + ::sqlite3_errmsg(database_.get()));
+  }
+
+  std::mutex mutex_;
+  Database database_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<History>> open_history(const std::string& path) {
+  sqlite3* raw = nullptr;
+  const int status = ::sqlite3_open(path.c_str(), &raw);
+  Database database(raw);
+  if (status != SQLITE_OK || ::sqlite3_exec(raw, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return fail(ErrorCode::failed, path + ": cannot open the history: " + ::sqlite3_errmsg(raw));
+  }
+  return std::make_unique<SqliteHistory>(std::move(database));
+}
+
+}  // namespace vmigrate::daemon

@@ -1,0 +1,151 @@
+// migrated: the daemon on every host. What it is made of, in the order in which it comes up.
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <mutex>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include "announce/bridge_announcer.hpp"
+#include "base/logging.hpp"
+#include "control/server.hpp"
+#include "daemon/api.hpp"
+#include "daemon/board.hpp"
+#include "daemon/configuration.hpp"
+#include "daemon/doctor.hpp"
+#include "daemon/history.hpp"
+#include "hypervisor/event_loop.hpp"
+#include "hypervisor/libvirt_hypervisor.hpp"
+#include "migration/manager.hpp"
+#include "peer/dialer.hpp"
+#include "peer/listener.hpp"
+#include "vmigrate_version.hpp"
+
+namespace vmigrate::daemon {
+namespace {
+
+// Long enough to take VMs back that are still being copied; systemd's own patience is 90 s.
+constexpr Milliseconds kPatienceAtTheEnd{20'000};
+
+Result<> make_folders(const Configuration& configuration) {
+  std::error_code error;
+  for (const auto& path : {configuration.paths.runtime, configuration.paths.state}) {
+    std::filesystem::create_directories(path, error);
+    if (error)
+      return fail(ErrorCode::failed, fmt::format("cannot make the folder {}: {}", path, error.message()));
+  }
+  // QEMU, which is not root, has to get through to its sockets; nobody else has any business in the state.
+  ::chmod(configuration.paths.runtime.c_str(), 0711);
+  ::chmod(configuration.paths.state.c_str(), 0700);
+  return {};
+}
+
+/// How this host talks to the others.
+Result<peer::Endpoint> make_endpoint(const Configuration& configuration) {
+  auto credentials =
+      peer::Credentials::load({configuration.tls.certificate, configuration.tls.key, configuration.tls.ca});
+  if (!credentials) return fail(credentials.error());
+  peer::Endpoint endpoint{std::move(*credentials), {}, kVersion};
+  for (const auto& [name, peer] : configuration.peers) endpoint.peers[name] = {peer.host, peer.port};
+  return endpoint;
+}
+
+/// Blocked in every thread, so that they end up in sigwait().
+sigset_t block_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+Result<> serve(const Configuration& configuration) {
+  const sigset_t signals = block_signals();
+  if (auto made = make_folders(configuration); !made) return made;
+
+  // What this host has promised and what it has done.
+  auto journal = handover::open_journal(configuration.paths.state + "/journal.db");
+  if (!journal) return fail(journal.error());
+  auto history = open_history(configuration.paths.state + "/history.db");
+  if (!history) return fail(history.error());
+  Board board(**history);
+
+  // The edges: what runs VMs, the networks they are on, the other hosts.
+  auto loop = hypervisor::EventLoop::create();
+  if (!loop) return fail(loop.error());
+  hypervisor::LibvirtHypervisor hypervisor(
+      **loop, {configuration.hypervisor.rpc_socket, configuration.host.name, {}});
+  announce::BridgeAnnouncer announcer;
+  const Clock clock;
+  auto endpoint = make_endpoint(configuration);
+  if (!endpoint) return fail(endpoint.error());
+  peer::TlsDialer dialer(*endpoint);
+
+  // The migrations themselves; first those that an earlier life of this daemon left.
+  const migration::Edges edges{
+      hypervisor, dialer, **journal, announcer, clock, configuration.host.name, configuration.paths.runtime};
+  migration::Manager manager(edges, kVersion,
+                             [&board](const migration::Report& report) { board.publish(report); });
+  if (auto recovered = manager.recover(); !recovered) return recovered;
+
+  // Who may ask for them: other hosts, and people on this one.
+  auto listener = peer::Listener::create(
+      *endpoint, configuration.listen.address, configuration.listen.port,
+      [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
+  if (!listener) return fail(listener.error());
+  Doctor doctor(configuration, manager, [&hypervisor] { return hypervisor.version(); });
+  Api api({configuration, hypervisor, manager, board, **history, doctor});
+  auto server =
+      control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
+  if (!server) return fail(server.error());
+
+  spdlog::info("migrated {} serves {} on {}:{}", kVersion, configuration.host.name,
+               configuration.listen.address, configuration.listen.port);
+  ::sd_notify(0, "READY=1");
+  int signal = 0;
+  ::sigwait(&signals, &signal);
+  ::sd_notify(0, "STOPPING=1");
+  spdlog::info("stopping: taking back what has not been handed over");
+  manager.wind_down(kPatienceAtTheEnd);
+  // What is left is in the hands of the other host, or of libvirt. Ending the objects would touch it; the end
+  // of the process does not, and the journal knows how to go on.
+  std::_Exit(EXIT_SUCCESS);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Moves running virtual machines between libvirt hosts: the daemon.", "migrated");
+  std::string path = "/etc/vmigrate/migrated.toml";
+  app.add_option("-c,--config", path, "configuration file")->capture_default_str();
+  bool check = false;
+  app.add_flag("--check", check, "only check the configuration");
+  app.set_version_flag("--version", kVersion);
+  CLI11_PARSE(app, argc, argv);
+  const auto complain = [](const Error& error) {
+    std::cerr << "migrated: " << error.message << "\n";
+    if (!error.hint.empty()) std::cerr << "hint: " << error.hint << "\n";
+    return exit_code(error.code);
+  };
+  const auto configuration = load_configuration(path);
+  if (!configuration) return complain(configuration.error());
+  if (check) return EXIT_SUCCESS;
+  // Set by systemd where standard error is the journal.
+  const bool for_journald =
+      std::getenv("JOURNAL_STREAM") != nullptr;  // NOLINT(concurrency-mt-unsafe): one thread yet
+  if (auto logging = set_up_logging(configuration->log.level, for_journald); !logging)
+    return complain(logging.error());
+  const auto served = serve(*configuration);
+  return served ? EXIT_SUCCESS : complain(served.error());
+}
+
+}  // namespace
+}  // namespace vmigrate::daemon
+
+int main(int argc, char** argv) {
+  return vmigrate::daemon::run(argc, argv);
+}

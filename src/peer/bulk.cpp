@@ -1,0 +1,185 @@
+#include "peer/bulk.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/thread_name.hpp"
+
+namespace vmigrate::peer {
+namespace {
+
+// What lies between the writer and the wire: enough to keep a connection busy while its thread encrypts.
+constexpr std::size_t kQueuedBytes = 2 * kLongestBulkChunk;
+// Chunks that may have arrived ahead of the next one in order: 2 MiB at most.
+constexpr std::uint64_t kWindow = 16;
+constexpr std::size_t kHead = 12;
+
+/// A bulk connection may stall for as long as the receiver's QEMU does; the control connection notices a dead
+/// link.
+const MonotonicTime kNoDeadline = MonotonicTime::max() - std::chrono::hours(24);
+
+void put_number(std::byte* to, std::uint64_t value, int bytes) {
+  for (int i = bytes - 1; i >= 0; --i, value >>= 8) to[i] = static_cast<std::byte>(value & 0xff);
+}
+
+std::uint64_t take_number(ByteView from) {
+  std::uint64_t value = 0;
+  for (const std::byte byte : from) value = value << 8 | std::to_integer<std::uint64_t>(byte);
+  return value;
+}
+
+}  // namespace
+
+// --- Sending
+// ------------------------------------------------------------------------------------------------
+
+StripedSender::StripedSender(std::vector<TlsStream> connections)
+    : connections_(std::move(connections)), queue_(kQueuedBytes) {
+  for (auto& connection : connections_) threads_.emplace_back([this, &connection] { run(connection); });
+}
+
+StripedSender::~StripedSender() {
+  close();
+  for (auto& thread : threads_) thread.join();
+}
+
+Result<> StripedSender::write(ByteView bytes) {
+  while (!bytes.empty()) {
+    const ByteView part = bytes.first(std::min(bytes.size(), kLongestBulkChunk));
+    bytes = bytes.subspan(part.size());
+    total_ += part.size();
+    if (auto pushed = push({next_++, copy_of(part)}); !pushed) return pushed;
+  }
+  return {};
+}
+
+Result<> StripedSender::finish() {
+  auto pushed = push({next_++, {}, true});
+  queue_.close();
+  return pushed;
+}
+
+Result<> StripedSender::push(Chunk chunk) {
+  const std::size_t weight = chunk.bytes.size();
+  if (queue_.push(std::move(chunk), weight)) return {};
+  const std::lock_guard lock(mutex_);
+  return fail(lost_);
+}
+
+void StripedSender::close() {
+  queue_.close();
+  for (auto& connection : connections_) connection.interrupt();
+}
+
+void StripedSender::lose(const Error& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    lost_ = why.in("the memory's connection is lost");
+  }
+  close();
+}
+
+void StripedSender::run(TlsStream& connection) {
+  name_this_thread("bulk-out");
+  ByteBuffer frame;
+  while (auto chunk = queue_.pop()) {
+    frame.resize(kHead);
+    put_number(frame.data(), chunk->number, 8);
+    put_number(frame.data() + 8, chunk->bytes.size(), 4);
+    frame.insert(frame.end(), chunk->bytes.begin(), chunk->bytes.end());
+    if (chunk->end) {
+      frame.resize(kHead + 8);
+      put_number(frame.data() + kHead, total_, 8);
+    }
+    if (auto written = connection.write_all(frame, kNoDeadline); !written) return lose(written.error());
+  }
+  connection.say_goodbye();
+}
+
+// --- Receiving
+// ----------------------------------------------------------------------------------------------
+
+StripedReceiver::~StripedReceiver() {
+  close();
+  for (auto& connection : connections_) connection.thread.join();
+}
+
+bool StripedReceiver::join(TlsStream connection) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  auto& joined = connections_.emplace_back(std::move(connection));
+  joined.thread = std::thread([this, &joined] { run(joined.stream); });
+  return true;
+}
+
+Result<ByteBuffer> StripedReceiver::read() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] {
+    return closed_ || lost_ || chunks_.contains(next_) || (ended_ && next_ == end_number_);
+  });
+  if (const auto chunk = chunks_.find(next_); chunk != chunks_.end()) {
+    ByteBuffer bytes = std::move(chunk->second);
+    chunks_.erase(chunk);
+    ++next_;
+    delivered_ += bytes.size();
+    changed_.notify_all();
+    return bytes;
+  }
+  if (ended_ && next_ == end_number_ && delivered_ == total_) return ByteBuffer{};
+  return fail(why_);
+}
+
+void StripedReceiver::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (auto& connection : connections_) connection.stream.interrupt();
+  changed_.notify_all();
+}
+
+void StripedReceiver::run(TlsStream& connection) {
+  name_this_thread("bulk-in");
+  Result<> going;
+  while (going) going = receive(connection);
+  const std::lock_guard lock(mutex_);
+  // The sender lets go of each connection as soon as that one has nothing more to carry. Something is lost
+  // only when the last of them has ended and not everything is here.
+  why_ = going.error().in("the memory's connection is lost");
+  lost_ = --left_ == 0;
+  changed_.notify_all();
+}
+
+Result<> StripedReceiver::receive(TlsStream& connection) {
+  std::array<std::byte, kHead> head{};
+  if (auto read = connection.read_exactly(head, kNoDeadline); !read) return read;
+  const std::uint64_t number = take_number(ByteView(head).first(8));
+  const std::uint64_t size = take_number(ByteView(head).subspan(8));
+  if (size > kLongestBulkChunk)
+    return fail(ErrorCode::refused, "the peer sent a chunk that is longer than allowed");
+  if (size == 0) {
+    std::array<std::byte, 8> total{};
+    if (auto read = connection.read_exactly(total, kNoDeadline); !read) return read;
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(ended_, true)) return fail(ErrorCode::refused, "the peer ended its stream twice");
+    end_number_ = number;
+    total_ = take_number(total);
+    changed_.notify_all();
+    return {};
+  }
+  if (!wait_for_turn(number)) return fail(ErrorCode::cancelled, "closed");
+  ByteBuffer bytes(size);
+  if (auto read = connection.read_exactly(bytes, kNoDeadline); !read) return read;
+  const std::lock_guard lock(mutex_);
+  if (number < next_ || !chunks_.emplace(number, std::move(bytes)).second) {
+    return fail(ErrorCode::refused, "the peer sent a chunk twice");
+  }
+  changed_.notify_all();
+  return {};
+}
+
+bool StripedReceiver::wait_for_turn(std::uint64_t number) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return closed_ || number < next_ + kWindow; });
+  return !closed_;
+}
+
+}  // namespace vmigrate::peer

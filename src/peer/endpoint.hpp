@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "peer/credentials.hpp"
+#include "peer/limits.hpp"
+
+namespace vmigrate::peer {
+
+struct HostAddress {
+  std::string host;  ///< name or address
+  std::uint16_t port = 0;
+};
+
+/// What dialling and listening have in common.
+struct Endpoint {
+  Credentials credentials;
+  std::map<std::string, HostAddress> peers;  ///< by the name that their certificates carry
+  std::string software;                      ///< version, for people
+  int bulk_connections = 2;
+  Patience patience{};
+  std::uint32_t protocol = kProtocol;
+  std::uint32_t oldest_protocol = kOldestProtocol;
+};
+
+}  // namespace vmigrate::peer

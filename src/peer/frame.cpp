@@ -1,0 +1,119 @@
+#include "peer/frame.hpp"
+
+#include <array>
+
+namespace vmigrate::peer {
+namespace {
+
+constexpr std::size_t kLengths = 8;
+
+void append_number(ByteBuffer& out, std::size_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(value >> shift & 0xff));
+}
+
+std::size_t number_at(ByteView bytes, std::size_t offset) {
+  std::size_t value = 0;
+  for (std::size_t i = 0; i < 4; ++i) value = value << 8 | std::to_integer<std::size_t>(bytes[offset + i]);
+  return value;
+}
+
+tl::unexpected<Error> broken(const char* what) {
+  return fail(ErrorCode::refused, std::string("the peer sent ") + what);
+}
+
+Result<> check_lengths(std::size_t header, std::size_t payload) {
+  if (header > kLongestHeader || payload > kLongestPayload)
+    return broken("a frame that is longer than allowed");
+  return {};
+}
+
+Result<Frame> read_frame(TlsStream& stream, MonotonicTime deadline) {
+  std::array<std::byte, kLengths> lengths{};
+  if (auto read = stream.read_exactly(lengths, deadline); !read) return fail(read.error());
+  const std::size_t header_size = number_at(lengths, 0);
+  const std::size_t payload_size = number_at(lengths, 4);
+  if (auto checked = check_lengths(header_size, payload_size); !checked) return fail(checked.error());
+  ByteBuffer rest(header_size + payload_size);
+  if (auto read = stream.read_exactly(rest, deadline); !read) return fail(read.error());
+  FrameReader reader;
+  reader.add(lengths);
+  reader.add(rest);
+  auto frame = reader.next();
+  if (!frame) return fail(frame.error());
+  return std::move(**frame);
+}
+
+template <class Message>
+Result<> write_message(TlsStream& stream, const Message& message, MonotonicTime deadline) {
+  ByteBuffer bytes;
+  append_frame(bytes, 0, false, as_byte_view(message.SerializeAsString()));
+  return stream.write_all(bytes, deadline);
+}
+
+template <class Message>
+Result<Message> read_message(TlsStream& stream, MonotonicTime deadline) {
+  auto frame = read_frame(stream, deadline);
+  if (!frame) return fail(frame.error());
+  Message message;
+  if (frame->lane != 0 ||
+      !message.ParseFromArray(frame->payload.data(), static_cast<int>(frame->payload.size()))) {
+    return broken("something else than a greeting");
+  }
+  return message;
+}
+
+}  // namespace
+
+void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView payload) {
+  wire::FrameHeader header;
+  header.set_lane(lane);
+  header.set_more(more);
+  const std::string bytes = header.SerializeAsString();
+  append_number(out, bytes.size());
+  append_number(out, payload.size());
+  const auto view = as_byte_view(bytes);
+  out.insert(out.end(), view.begin(), view.end());
+  out.insert(out.end(), payload.begin(), payload.end());
+}
+
+Result<std::optional<Frame>> FrameReader::next() {
+  if (held_.size() < kLengths) return std::nullopt;
+  const std::size_t header_size = number_at(held_, 0);
+  const std::size_t payload_size = number_at(held_, 4);
+  if (auto checked = check_lengths(header_size, payload_size); !checked) return fail(checked.error());
+  const std::size_t size = kLengths + header_size + payload_size;
+  if (held_.size() < size) return std::nullopt;
+  wire::FrameHeader header;
+  if (!header.ParseFromArray(held_.data() + kLengths, static_cast<int>(header_size))) {
+    return broken("a frame whose header cannot be read");
+  }
+  const auto payload = held_.begin() + static_cast<std::ptrdiff_t>(kLengths + header_size);
+  const auto end = held_.begin() + static_cast<std::ptrdiff_t>(size);
+  Frame frame{header.lane(), header.more(), ByteBuffer(payload, end)};
+  held_.erase(held_.begin(), end);
+  return frame;
+}
+
+Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline) {
+  return write_message(stream, opening, deadline);
+}
+
+Result<> write_answer(TlsStream& stream, const wire::OpeningAnswer& answer, MonotonicTime deadline) {
+  return write_message(stream, answer, deadline);
+}
+
+Result<wire::Opening> read_opening(TlsStream& stream, MonotonicTime deadline) {
+  return read_message<wire::Opening>(stream, deadline);
+}
+
+Result<wire::OpeningAnswer> read_answer(TlsStream& stream, MonotonicTime deadline) {
+  auto answer = read_message<wire::OpeningAnswer>(stream, deadline);
+  if (!answer || !answer->has_refusal()) return answer;
+  const auto& refusal = answer->refusal();
+  const bool known =
+      refusal.code() >= 1 && refusal.code() <= static_cast<std::uint32_t>(ErrorCode::needs_attention);
+  return fail(known ? static_cast<ErrorCode>(refusal.code()) : ErrorCode::refused, refusal.message(),
+              refusal.hint());
+}
+
+}  // namespace vmigrate::peer

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "peer/limits.hpp"
+#include "peer/tls_stream.hpp"
+#include "vmigrate/peer.pb.h"
+
+namespace vmigrate::peer {
+
+/// One frame, as docs/protocol.md draws it.
+struct Frame {
+  std::uint32_t lane = 0;
+  bool more = false;
+  ByteBuffer payload;
+};
+
+/// Appends the frame's bytes. The payload is at most kLongestPayload.
+void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView payload);
+
+/// Puts frames together from whatever pieces arrive.
+class FrameReader {
+ public:
+  void add(ByteView bytes) { held_.insert(held_.end(), bytes.begin(), bytes.end()); }
+  /// The next whole frame; nothing until it is whole. An error when it exceeds a limit or has no meaning.
+  Result<std::optional<Frame>> next();
+
+ private:
+  ByteBuffer held_;
+};
+
+/// The greetings, on a connection that carries nothing else yet.
+Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline);
+Result<> write_answer(TlsStream& stream, const wire::OpeningAnswer& answer, MonotonicTime deadline);
+Result<wire::Opening> read_opening(TlsStream& stream, MonotonicTime deadline);
+/// A refusal comes back as the error that it is.
+Result<wire::OpeningAnswer> read_answer(TlsStream& stream, MonotonicTime deadline);
+
+}  // namespace vmigrate::peer

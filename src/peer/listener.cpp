@@ -1,0 +1,217 @@
+#include "peer/listener.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "base/thread_name.hpp"
+#include "peer/tcp.hpp"
+#include "peer/tls_session.hpp"
+
+namespace vmigrate::peer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Connections that have not yet proved who they are.
+constexpr std::size_t kMostGreetings = 32;
+constexpr std::size_t kTokenBytes = 32;
+
+std::string random_token() {
+  std::string token(kTokenBytes, '\0');
+  if (::getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) std::abort();
+  return token;
+}
+
+bool same(const std::string& left, const std::string& right) {
+  return left.size() == right.size() && ::CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+}
+
+wire::OpeningAnswer refusal(const Error& error) {
+  wire::OpeningAnswer answer;
+  answer.mutable_refusal()->set_code(static_cast<std::uint32_t>(error.code));
+  answer.mutable_refusal()->set_message(error.message);
+  answer.mutable_refusal()->set_hint(error.hint);
+  return answer;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Listener>> Listener::create(Endpoint endpoint, const std::string& address,
+                                                   std::uint16_t port, AcceptHandler accept) {
+  auto socket = listen_tcp(address, port);
+  if (!socket) return fail(socket.error());
+  return std::unique_ptr<Listener>(new Listener(std::move(endpoint), std::move(*socket), std::move(accept)));
+}
+
+Listener::Listener(Endpoint endpoint, FileDescriptor socket, AcceptHandler accept)
+    : endpoint_(std::move(endpoint)),
+      socket_(std::move(socket)),
+      wake_(::eventfd(0, EFD_CLOEXEC)),
+      accept_(std::move(accept)),
+      thread_([this] { run(); }) {
+}
+
+Listener::~Listener() {
+  ::eventfd_write(wake_.get(), 1);
+  thread_.join();
+  // Each ends within Patience::opening.
+  for (auto& greeting : greetings_) greeting.thread.join();
+}
+
+std::uint16_t Listener::port() const {
+  return local_port(socket_);
+}
+
+void Listener::run() {
+  name_this_thread("listener");
+  for (;;) {
+    std::array<pollfd, 2> entries{{{socket_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
+    ::poll(entries.data(), entries.size(), -1);
+    if (entries[1].revents != 0) return;
+    FileDescriptor connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection) continue;
+    reap();
+    const std::lock_guard lock(mutex_);
+    // One too many is dropped at once: a host that was meant will dial again.
+    if (greetings_.size() >= kMostGreetings) continue;
+    auto& greeting = greetings_.emplace_back();
+    auto shared = std::make_shared<FileDescriptor>(std::move(connection));
+    greeting.thread = std::thread([this, &greeting, shared] {
+      name_this_thread("greeting");
+      greet(std::move(*shared));
+      const std::lock_guard inner(mutex_);
+      greeting.finished = true;
+    });
+  }
+}
+
+void Listener::reap() {
+  std::list<Greeting> gone;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto greeting = greetings_.begin(); greeting != greetings_.end();) {
+      const auto next = std::next(greeting);
+      if (greeting->finished) gone.splice(gone.end(), greetings_, greeting);
+      greeting = next;
+    }
+    std::erase_if(open_, [](const auto& entry) { return entry.second.receiver.expired(); });
+  }
+  for (auto& greeting : gone) greeting.thread.join();
+}
+
+void Listener::greet(FileDescriptor socket) {
+  const auto deadline = Clock::now() + endpoint_.patience.opening;
+  const auto address = remote_address(socket);
+  tune(socket, Traffic::messages, endpoint_.patience.silence);
+  auto stream = TlsStream::handshake(std::move(socket), endpoint_.credentials, false, deadline);
+  if (!stream) {
+    spdlog::warn("{}: turned away: {}", address, stream.error().message);
+    return;
+  }
+  const auto names = peer_names(stream->connection());
+  const auto known = std::find_if(names.begin(), names.end(),
+                                  [this](const std::string& name) { return endpoint_.peers.contains(name); });
+  if (known == names.end()) {
+    const Error error{ErrorCode::not_allowed,
+                      fmt::format("the certificate shown is for {}, which is no host configured there",
+                                  fmt::join(names, ", ")),
+                      "add a [peers.NAME] section to migrated.toml there"};
+    spdlog::warn("{}: turned away: {}", address, error.message);
+    // Read first: an unread greeting would make the kernel reset the connection, and the answer with it.
+    (void)read_opening(*stream, deadline);
+    (void)write_answer(*stream, refusal(error), deadline);
+    stream->say_goodbye();
+    return;
+  }
+  if (auto greeted = greet_as(std::move(*stream), *known, address, deadline); !greeted) {
+    spdlog::warn("{} ({}): turned away: {}", *known, address, greeted.error().message);
+  }
+}
+
+Result<> Listener::greet_as(TlsStream stream, const std::string& host, const std::string& address,
+                            MonotonicTime deadline) {
+  const auto opening = read_opening(stream, deadline);
+  if (!opening) return fail(opening.error());
+  if (opening->has_hello())
+    return begin_session(std::move(stream), opening->hello(), {host, address}, deadline);
+  if (opening->has_join()) return join_session(std::move(stream), opening->join(), host, deadline);
+  return fail(ErrorCode::refused, "it opened with nothing that is known here");
+}
+
+Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, PeerIdentity peer,
+                                 MonotonicTime deadline) {
+  const auto protocol = std::min(hello.protocol(), endpoint_.protocol);
+  if (protocol < hello.oldest_protocol() || protocol < endpoint_.oldest_protocol) {
+    const Error error{
+        ErrorCode::refused,
+        fmt::format("migrated {} speaks protocol versions {} to {}, migrated {} here speaks {} to {}",
+                    endpoint_.software, endpoint_.oldest_protocol, endpoint_.protocol, hello.software(),
+                    hello.oldest_protocol(), hello.protocol()),
+        "install the same version on both hosts"};
+    (void)write_answer(stream, refusal(error), deadline);
+    stream.say_goodbye();
+    return fail(error);
+  }
+  auto receiver = std::make_shared<StripedReceiver>(endpoint_.bulk_connections);
+  wire::OpeningAnswer answer;
+  auto* welcome = answer.mutable_welcome();
+  welcome->set_protocol(protocol);
+  welcome->set_software(endpoint_.software);
+  welcome->set_session(random_token());
+  Open open{peer.host, receiver, {}};
+  for (int i = 0; i < endpoint_.bulk_connections; ++i) {
+    open.tokens.push_back(random_token());
+    welcome->add_bulk_tokens(open.tokens.back());
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    open_.emplace(welcome->session(), std::move(open));
+  }
+  if (auto written = write_answer(stream, answer, deadline); !written) return written;
+  accept_(std::make_unique<TlsSession>(std::move(peer), std::move(stream), endpoint_.patience,
+                                       std::move(receiver)));
+  return {};
+}
+
+Result<> Listener::join_session(TlsStream stream, const wire::Join& join, const std::string& host,
+                                MonotonicTime deadline) {
+  const auto receiver = redeem(join, host);
+  if (!receiver) {
+    (void)write_answer(stream, refusal(receiver.error()), deadline);
+    stream.say_goodbye();
+    return fail(receiver.error());
+  }
+  wire::OpeningAnswer answer;
+  answer.mutable_joined();
+  if (auto written = write_answer(stream, answer, deadline); !written) return written;
+  if (!(*receiver)->join(std::move(stream))) return fail(ErrorCode::refused, "its session is over");
+  return {};
+}
+
+/// The session that the token is for. The token is spent.
+Result<std::shared_ptr<StripedReceiver>> Listener::redeem(const wire::Join& join, const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  const auto open = open_.find(join.session());
+  if (open != open_.end() && open->second.host == host) {
+    auto& tokens = open->second.tokens;
+    const auto token = std::find_if(tokens.begin(), tokens.end(),
+                                    [&](const std::string& good) { return same(good, join.token()); });
+    auto receiver = open->second.receiver.lock();
+    if (token != tokens.end() && receiver) {
+      tokens.erase(token);
+      return receiver;
+    }
+  }
+  return fail(ErrorCode::not_allowed, "it wants to join a session that is not its own");
+}
+
+}  // namespace vmigrate::peer

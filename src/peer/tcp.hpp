@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/units.hpp"
+
+namespace vmigrate::peer {
+
+enum class Traffic { messages, bulk };
+
+/// A connected socket. `host` is a name or an address.
+Result<FileDescriptor> connect_tcp(const std::string& host, std::uint16_t port, MonotonicTime deadline);
+/// A listening socket; port 0 lets the system choose one.
+Result<FileDescriptor> listen_tcp(const std::string& address, std::uint16_t port);
+std::uint16_t local_port(const FileDescriptor& socket);
+/// "10.0.0.2:40123", "[fd00::2]:40123"
+std::string remote_address(const FileDescriptor& socket);
+
+/// Settings by what the connection carries: messages go first and at once; of bulk little is kept in the
+/// kernel, since what is there cannot be taken back, or overtaken.
+void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after);
+
+}  // namespace vmigrate::peer

@@ -1,0 +1,126 @@
+#include "peer/tls_stream.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace vmigrate::peer {
+namespace {
+
+std::string system_error(int number) {
+  return std::generic_category().message(number);
+}
+
+}  // namespace
+
+Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials& credentials, bool dialled,
+                                       MonotonicTime deadline) {
+  ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
+  ::ERR_clear_error();
+  std::unique_ptr<SSL, Free> connection(::SSL_new(credentials.context()));
+  if (!connection || ::SSL_set_fd(connection.get(), socket.get()) != 1) {
+    return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
+  }
+  if (dialled)
+    ::SSL_set_connect_state(connection.get());
+  else
+    ::SSL_set_accept_state(connection.get());
+  TlsStream stream(std::move(socket), std::move(connection));
+  for (;;) {
+    ::ERR_clear_error();
+    const int result = ::SSL_do_handshake(stream.connection_.get());
+    if (result == 1) return stream;
+    if (auto again = stream.outcome(result, 0); !again) return fail(again.error());
+    if (auto waited = stream.wait(deadline); !waited) return fail(waited.error());
+  }
+}
+
+Result<> TlsStream::read_exactly(std::span<std::byte> bytes, MonotonicTime deadline) {
+  while (!bytes.empty()) {
+    const auto count = read_some(bytes);
+    if (!count) return fail(count.error());
+    bytes = bytes.subspan(*count);
+    if (*count > 0) continue;
+    if (auto waited = wait(deadline); !waited) return waited;
+  }
+  return {};
+}
+
+Result<> TlsStream::write_all(ByteView bytes, MonotonicTime deadline) {
+  while (!bytes.empty()) {
+    const auto count = write_some(bytes);
+    if (!count) return fail(count.error());
+    bytes = bytes.subspan(*count);
+    if (*count > 0) continue;
+    if (auto waited = wait(deadline); !waited) return waited;
+  }
+  return {};
+}
+
+Result<std::size_t> TlsStream::read_some(std::span<std::byte> bytes) {
+  ::ERR_clear_error();
+  std::size_t count = 0;
+  return outcome(::SSL_read_ex(connection_.get(), bytes.data(), bytes.size(), &count), count);
+}
+
+Result<std::size_t> TlsStream::write_some(ByteView bytes) {
+  ::ERR_clear_error();
+  std::size_t count = 0;
+  return outcome(::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count), count);
+}
+
+Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {
+  wants_write_ = false;
+  if (result == 1) return count;
+  switch (::SSL_get_error(connection_.get(), result)) {
+    case SSL_ERROR_WANT_READ: return std::size_t{0};
+    case SSL_ERROR_WANT_WRITE: wants_write_ = true; return std::size_t{0};
+    default: return fail(error_of(result));
+  }
+}
+
+Error TlsStream::error_of(int result) const {
+  const int number = errno;
+  switch (::SSL_get_error(connection_.get(), result)) {
+    case SSL_ERROR_ZERO_RETURN: return {ErrorCode::unreachable, "the other end closed the connection", ""};
+    case SSL_ERROR_SYSCALL:
+      return {ErrorCode::unreachable,
+              number == 0 ? "the other end closed the connection" : system_error(number), ""};
+    default: break;
+  }
+  if (const long verdict = ::SSL_get_verify_result(connection_.get()); verdict != X509_V_OK) {
+    ::ERR_clear_error();
+    return {ErrorCode::not_allowed,
+            std::string("its certificate is not accepted: ") + ::X509_verify_cert_error_string(verdict), ""};
+  }
+  // Alerts that the other end sends when it does not accept our certificate have these words.
+  const auto reason = openssl_error();
+  const bool ended = reason.find("unexpected eof") != std::string::npos;
+  return {ended ? ErrorCode::unreachable : ErrorCode::not_allowed,
+          ended ? "the other end vanished" : "TLS: " + reason, ""};
+}
+
+Result<> TlsStream::wait(MonotonicTime deadline) {
+  const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
+  if (left.count() <= 0) return fail(ErrorCode::unreachable, "it does not answer");
+  pollfd entry{socket_.get(), static_cast<short>(wants_write_ ? POLLOUT : POLLIN), 0};
+  const int ready = ::poll(&entry, 1, static_cast<int>(std::min<Milliseconds::rep>(left.count(), 60'000)));
+  if (ready < 0 && errno != EINTR) return fail_errno("poll", errno);
+  return {};
+}
+
+void TlsStream::say_goodbye() {
+  ::ERR_clear_error();
+  ::SSL_shutdown(connection_.get());
+}
+
+void TlsStream::interrupt() {
+  ::shutdown(socket_.get(), SHUT_RDWR);
+}
+
+}  // namespace vmigrate::peer

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+
+#include <openssl/ssl.h>
+
+#include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/file_descriptor.hpp"
+#include "base/units.hpp"
+#include "peer/credentials.hpp"
+
+namespace vmigrate::peer {
+
+/// A TLS connection over a TCP socket. One thread uses it, but for interrupt().
+class TlsStream {
+ public:
+  /// The handshake, in either role; the socket becomes non-blocking.
+  static Result<TlsStream> handshake(FileDescriptor socket, const Credentials& credentials, bool dialled,
+                                     MonotonicTime deadline);
+
+  /// Exactly so many bytes by the deadline. For greetings; not to be mixed with read_some().
+  Result<> read_exactly(std::span<std::byte> bytes, MonotonicTime deadline);
+  Result<> write_all(ByteView bytes, MonotonicTime deadline);
+
+  /// As much as there is, without waiting; 0: nothing yet. An error also at the end of the connection.
+  Result<std::size_t> read_some(std::span<std::byte> bytes);
+  Result<std::size_t> write_some(ByteView bytes);
+  /// Whether the last read_some() or write_some() waits for room to write rather than for something to read.
+  bool wants_write() const { return wants_write_; }
+
+  /// Tells the other end that nothing follows; without waiting.
+  void say_goodbye();
+  /// From any thread: everything fails from now on.
+  void interrupt();
+  int descriptor() const { return socket_.get(); }
+  const SSL* connection() const { return connection_.get(); }
+
+ private:
+  struct Free {
+    void operator()(SSL* connection) const { ::SSL_free(connection); }
+  };
+  TlsStream(FileDescriptor socket, std::unique_ptr<SSL, Free> connection)
+      : socket_(std::move(socket)), connection_(std::move(connection)) {}
+  Result<> wait(MonotonicTime deadline);
+  Error error_of(int result) const;
+  /// 0 when the call has to be made again later.
+  Result<std::size_t> outcome(int result, std::size_t count);
+
+  FileDescriptor socket_;
+  std::unique_ptr<SSL, Free> connection_;
+  bool wants_write_ = false;
+};
+
+}  // namespace vmigrate::peer
