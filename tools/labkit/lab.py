@@ -9,6 +9,7 @@ from pathlib import Path
 from . import certificates, guest, network, processes
 from .errors import LabError
 from .host import OWN_FOLDERS, Host
+from .link import MigrationLink
 from .state import State
 
 DEFAULT_FOLDER = Path("/var/lib/vmigrate-lab")
@@ -17,7 +18,7 @@ HOSTS = ("hosta", "hostb")
 # Kinds of guests, with the memory (MiB) that they have by default.
 KINDS = {"linux": 256}
 # All that is ever made in the lab's folder.
-CONTENT = ("hosta", "hostb", "shared", "authority", "client", "state.json", "state.new", "state.lock")
+CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "state.new", "state.lock")
 
 
 class Lab:
@@ -31,6 +32,7 @@ class Lab:
         self.client = f"{self.tag}-client"
         self.hosts = {name: Host(name, self.folder / name, f"{self.tag}-{name}", self.state, build) for name in HOSTS}
         self.shared = self.folder / "shared"
+        self.link = MigrationLink(self)
 
     def host(self, name):
         if name not in self.hosts:
