@@ -50,6 +50,8 @@ def add_devices(devices, guest):
         ET.SubElement(interface, "mac", address=mac)
         ET.SubElement(interface, "source", bridge=f"br{number}")
         ET.SubElement(interface, "model", type="virtio")
+        # Nothing boots from the network, and looking for it takes seconds.
+        ET.SubElement(interface, "rom", enabled="no")
     serial = ET.SubElement(devices, "serial", type="file")
     # A QEMU that waits for a guest must not empty what the guest has said so far.
     ET.SubElement(serial, "source", path=str(guest.serial), append="on")

@@ -1,11 +1,11 @@
 """Guests: made, started, found, asked and removed."""
 
-import os
 import shutil
 import socket
 import uuid
 
 from . import domain, processes
+from .boot_block import make_boot_disk
 from .errors import LabError
 from .linux_image import linux_image
 from .namespace import inside
@@ -53,7 +53,7 @@ class Guest:
         """Until it answers as its kind does."""
         try:
             if self.settings["kind"] == "kvm":
-                processes.wait_until(lambda: self.passes() > 0, PATIENCE, f"{self.name} to write")
+                processes.wait_until(lambda: self.passes()[0] > 0, PATIENCE, f"{self.name} to write")
                 return
             processes.wait_until(self.pings, PATIENCE, f"{self.name} to answer pings")
             processes.wait_until(self.answers, PATIENCE, f"{self.name}'s memory checker")
@@ -87,15 +87,18 @@ class Guest:
         return inside(self.lab.client, lambda: socket.create_connection((self.address, port), patience))
 
     def passes(self):
-        """How many rounds a kvm guest has told on its serial port."""
+        """(rounds that a kvm guest has told on its serial port, those in which it found a wrong page)."""
         try:
-            return os.path.getsize(self.serial)
+            said = self.serial.read_bytes()
         except FileNotFoundError:
-            return 0
+            return 0, 0
+        return len(said), said.count(b"!")
 
     def make_disk(self):
         if self.settings["kind"] == "linux":
             processes.run("qemu-img", "create", "-q", "-f", self.settings["disk_format"], self.disk, "64M")
+        elif self.settings["kind"] == "kvm":
+            make_boot_disk(self.disk)
         # Each host's libvirtd gives the file to its own QEMU and takes it back after a migration; the user is the same.
         self.disk.chmod(0o666)
 

@@ -16,7 +16,7 @@ DEFAULT_FOLDER = Path("/var/lib/vmigrate-lab")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = ("hosta", "hostb")
 # Kinds of guests, with the memory (MiB) that they have by default.
-KINDS = {"linux": 256}
+KINDS = {"linux": 256, "kvm": 32}
 # All that is ever made in the lab's folder.
 CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "state.new", "state.lock")
 
@@ -152,9 +152,11 @@ class Lab:
 
         Settings: memory and checked (MiB), machine ("pc", "q35"), vcpus, nics (1, 2), transient, dirty_rate (pages/s).
         """
+        if kind == "kvm" and not has_kvm():
+            raise LabError("/dev/kvm cannot be opened here", "use a linux guest")
         memory = settings.get("memory", KINDS[kind])
         defaults = {"kind": kind, "memory": memory, "machine": "q35", "vcpus": 1, "nics": 1, "transient": False,
-                    "dirty_rate": 1000, "checked": memory // 4, "disk_format": "qcow2"}
+                    "dirty_rate": 1000, "checked": memory // 4, "disk_format": "raw" if kind == "kvm" else "qcow2"}
         return guest.add(self, name, self.host(host), {**defaults, **settings})
 
     def guest(self, name):
@@ -187,6 +189,15 @@ class Lab:
 def require_root():
     if os.geteuid() != 0:
         raise LabError("namespaces need root", "run as root")
+
+
+def has_kvm():
+    """Whether guests of the kind "kvm" can run on this machine."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def mounted_paths():

@@ -1,0 +1,22 @@
+"""The disk of the small KVM guest: a boot block and nothing else."""
+
+import tempfile
+from pathlib import Path
+
+from .errors import LabError
+from .linux_image import GUESTS
+from .processes import run
+
+SIZE = 1 << 20
+
+
+def make_boot_disk(path):
+    """Assembles tests/guests/writer.S into the first 512 bytes of the raw disk `path`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        program = Path(temporary) / "program"
+        run("gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-m,elf_i386,-N,--build-id=none,-Ttext=0x7c00,"
+            "--oformat=binary", "-o", program, GUESTS / "writer.S")
+        block = program.read_bytes()
+    if len(block) != 512:
+        raise LabError(f"the boot block has {len(block)} bytes")
+    path.write_bytes(block.ljust(SIZE, b"\0"))
