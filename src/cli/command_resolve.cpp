@@ -1,0 +1,59 @@
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/render.hpp"
+#include "cli/words.hpp"
+
+namespace vmigrate::cli {
+namespace {
+
+struct Arguments {
+  std::string vm;
+  std::string fenced_host;
+  bool run_here = false;  ///< has to be said, since it is the only choice there is
+};
+
+int resolve(const Context& context, const Arguments& arguments) {
+  control::Request request;
+  request.mutable_resolve()->set_vm(arguments.vm);
+  request.mutable_resolve()->set_fenced_host(arguments.fenced_host);
+  return ask_once(context, request, [&](const control::Response& response) {
+    auto printable = response.migration();
+    make_printable(&printable);
+    print_result(context, response.migration(), render_migration(printable, context.result_style));
+    if (!has_ended(response.migration().phase())) {
+      print_message(fmt::format("see how it ends: vmigrate watch {}\n", printable.vm()));
+    }
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_resolve(CLI::App& app, Command* command) {
+  const auto arguments = std::make_shared<Arguments>();
+  auto* sub =
+      app.add_subcommand("resolve", "Decide where a VM runs that the two hosts alone cannot decide about");
+  sub->add_option("VM", arguments->vm, "Name or UUID of a VM that `vmigrate list` says needs attention")
+      ->required();
+  sub->add_flag("--run-here", arguments->run_here, "Let the VM run on this host again")->required();
+  sub->add_option(
+         "--i-have-fenced", arguments->fenced_host,
+         "The other host. By this you say that it cannot run the VM: it is switched off, or the VM was "
+         "destroyed there by hand")
+      ->type_name("HOST")
+      ->required();
+  sub->footer(
+      "When the link between two hosts breaks for good in the very moment of the handover, this host cannot "
+      "know\n"
+      "whether the VM runs on the other, and keeps its copy stopped. If you are wrong about the other host, "
+      "two\n"
+      "copies of the VM will write to the same disks.\n\n"
+      "Examples:\n"
+      "  vmigrate resolve web1 --run-here --i-have-fenced hostb");
+  sub->callback([=] { *command = [=](const Context& context) { return resolve(context, *arguments); }; });
+}
+
+}  // namespace vmigrate::cli
