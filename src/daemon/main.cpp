@@ -17,6 +17,7 @@
 #include "daemon/board.hpp"
 #include "daemon/configuration.hpp"
 #include "daemon/doctor.hpp"
+#include "daemon/failpoints.hpp"
 #include "daemon/history.hpp"
 #include "hypervisor/event_loop.hpp"
 #include "hypervisor/libvirt_hypervisor.hpp"
@@ -71,6 +72,9 @@ Result<> serve(const Configuration& configuration) {
 
   // What this host has promised and what it has done.
   auto journal = handover::open_journal(configuration.paths.state + "/journal.db");
+  if (!journal) return fail(journal.error());
+  const char* failpoint = std::getenv("VMIGRATE_FAILPOINT");  // NOLINT(concurrency-mt-unsafe): one thread yet
+  journal = with_failpoint(std::move(*journal), failpoint == nullptr ? "" : failpoint);
   if (!journal) return fail(journal.error());
   auto history = open_history(configuration.paths.state + "/history.db");
   if (!history) return fail(history.error());

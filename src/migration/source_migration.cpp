@@ -80,6 +80,7 @@ void SourceMigration::introduce() {
   report_.destination_host = record_.peer;
   report_.vm_runs_on = edges_.host;
   report_.started = edges_.clock.wall();
+  publish_(report_);
 }
 
 void SourceMigration::cancel() {
@@ -99,7 +100,6 @@ void SourceMigration::abandon() {
 }
 
 void SourceMigration::run() {
-  publish();
   if (recovered_) {
     begun_ = true;
     if (auto state = handover::source_state(record_)) {

@@ -65,13 +65,15 @@ Result<> TlsStream::write_all(ByteView bytes, MonotonicTime deadline) {
 Result<std::size_t> TlsStream::read_some(std::span<std::byte> bytes) {
   ::ERR_clear_error();
   std::size_t count = 0;
-  return outcome(::SSL_read_ex(connection_.get(), bytes.data(), bytes.size(), &count), count);
+  const int result = ::SSL_read_ex(connection_.get(), bytes.data(), bytes.size(), &count);
+  return outcome(result, count);
 }
 
 Result<std::size_t> TlsStream::write_some(ByteView bytes) {
   ::ERR_clear_error();
   std::size_t count = 0;
-  return outcome(::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count), count);
+  const int result = ::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count);
+  return outcome(result, count);
 }
 
 Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {
