@@ -1,4 +1,5 @@
-/* Answers on TCP and UDP port 7 with what it gets. One thread, some connections: what a held connection needs. */
+/* Answers on TCP and UDP port 7 with what it gets. One thread, some connections: what a held connection
+ * needs. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>

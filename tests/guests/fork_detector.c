@@ -1,7 +1,8 @@
-/* Tells whether two copies of this guest ran: every 10 ms it sends "sequence nonce" to the monitor, with a fresh random
- * nonce. Two copies go on from the same sequence number but can hardly draw the same nonces, so a number that the
- * monitor gets with two nonces was sent by two guests. The processor's own random numbers are mixed in, so that copies
- * with the same kernel random state differ as well: time stamp counters of two guests are never equal for long.
+/* Tells whether two copies of this guest ran: every 10 ms it sends "sequence nonce" to the monitor, with a
+ * fresh random nonce. Two copies go on from the same sequence number but can hardly draw the same nonces, so
+ * a number that the monitor gets with two nonces was sent by two guests. The processor's own random numbers
+ * are mixed in, so that copies with the same kernel random state differ as well: time stamp counters of two
+ * guests are never equal for long.
  *
  *   fork_detector ADDRESS PORT
  */

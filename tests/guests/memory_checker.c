@@ -1,16 +1,17 @@
-/* Fills a region of memory with pages that can tell whether they are what was last written there, and goes on writing.
+/* Fills a region of memory with pages that can tell whether they are what was last written there, and goes on
+ * writing.
  *
  *   memory_checker MIB PAGES_PER_SECOND
  *
- * Every page is a header of four 64-bit words (its index, the sequence number of the write, the epoch of this process,
- * a checksum of the whole page) and words drawn from index and sequence. A table in the same guest memory says
- * what was last written to each page. A migration that loses, mixes up or brings back the content of a page is seen: by the
- * checksum (torn), the index (elsewhere), or the sequence number (old).
+ * Every page is a header of four 64-bit words (its index, the sequence number of the write, the epoch of this
+ * process, a checksum of the whole page) and words drawn from index and sequence. A table in the same guest
+ * memory says what was last written to each page. A migration that loses, mixes up or brings back the content
+ * of a page is seen: by the checksum (torn), the index (elsewhere), or the sequence number (old).
  *
- * By index modulo 8: 0 is written once and never again; 1 is now and then made all zeros; the rest is written in random
- * order. A line on TCP port 9000 is answered with one line:
- *   scan            pages=N bad=B sequence=S [first=INDEX:WHY]     looks at all pages
- *   rate PAGES      rate=PAGES                                     a second, from now on
+ * By index modulo 8: 0 is written once and never again; 1 is now and then made all zeros; the rest is written
+ * in random order. A line on TCP port 9000 is answered with one line: scan            pages=N bad=B
+ * sequence=S [first=INDEX:WHY]     looks at all pages rate PAGES      rate=PAGES a second, from now on spoil
+ * INDEX     spoiled=INDEX                                  makes that page wrong, to see that it is found
  *   sequence        sequence=S                                     without looking at memory
  */
 #include <arpa/inet.h>
@@ -114,18 +115,25 @@ static int scan(const struct region* region, char* answer, size_t size) {
       why = found;
     }
   }
-  const int length = snprintf(answer, size, "pages=%llu bad=%llu sequence=%llu", (unsigned long long)region->count,
-                              (unsigned long long)bad, (unsigned long long)region->sequence);
+  const int length =
+      snprintf(answer, size, "pages=%llu bad=%llu sequence=%llu", (unsigned long long)region->count,
+               (unsigned long long)bad, (unsigned long long)region->sequence);
   if (why == NULL) return length + snprintf(answer + length, size - length, "\n");
-  return length + snprintf(answer + length, size - length, " first=%llu:%s\n", (unsigned long long)first, why);
+  return length +
+         snprintf(answer + length, size - length, " first=%llu:%s\n", (unsigned long long)first, why);
 }
 
 static int answer_line(struct region* region, const char* line, char* answer, size_t size) {
   unsigned long long rate = 0;
+  unsigned long long index = 0;
   if (strncmp(line, "scan", 4) == 0) return scan(region, answer, size);
   if (sscanf(line, "rate %llu", &rate) == 1) {
     region->rate = rate;
     return snprintf(answer, size, "rate=%llu\n", rate);
+  }
+  if (sscanf(line, "spoil %llu", &index) == 1 && index < region->count) {
+    region->pages[index][kWords - 1] ^= 1;
+    return snprintf(answer, size, "spoiled=%llu\n", index);
   }
   if (strncmp(line, "sequence", 8) == 0) {
     return snprintf(answer, size, "sequence=%llu\n", (unsigned long long)region->sequence);
@@ -218,7 +226,8 @@ static void run(struct region* region) {
 
 int main(int count, char** arguments) {
   if (count != 3) return 2;
-  struct region region = {.count = strtoull(arguments[1], NULL, 10) * 256, .rate = strtoull(arguments[2], NULL, 10)};
+  struct region region = {.count = strtoull(arguments[1], NULL, 10) * 256,
+                          .rate = strtoull(arguments[2], NULL, 10)};
   region.epoch = now() | 1;
   region.random = region.epoch;
   region.pages = allocate(region.count * kPageSize);
