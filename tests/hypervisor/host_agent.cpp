@@ -96,6 +96,8 @@ class Agent {
   void begin_incoming();
   void finish(bool cancelled);
   void show_progress();
+  void carry_stream();
+  void pretend(const std::string& field, const std::string& value);
 
   LibvirtHypervisor hypervisor_;
   const std::string link_;
@@ -104,6 +106,9 @@ class Agent {
   std::optional<UnixListener> ram_listener_;
   FileDescriptor peer_;
   std::mutex sending_;
+
+  FileDescriptor stream_;
+  std::atomic<bool> hold_stream_ = false;
 
   DomainDescription domain_;
   FinishCall finish_;
@@ -217,9 +222,8 @@ void Agent::begin_outgoing(const std::string& name, bool keep) {
   OutgoingEvents events;
   events.to_peer = [this](const PeerMessage& message) { send('m', message); };
   events.stream_connected = [this](FileDescriptor qemu) {
-    auto peer = connect_unix(link_ + ".ram");
-    if (!peer) return tell("stream error " + peer.error().message);
-    carrier_ = std::make_unique<StreamCarrier>(std::move(qemu), std::move(*peer));
+    stream_ = std::move(qemu);
+    if (!hold_stream_) carry_stream();
     tell("stream");
   };
   events.finish_requested = [this](FinishCall call) {
@@ -251,6 +255,20 @@ void Agent::finish(bool cancelled) {
   tell(answer_.loaded ? "finished loaded" : "finished failed " + answer_.reason);
 }
 
+void Agent::carry_stream() {
+  auto peer = connect_unix(link_ + ".ram");
+  if (!peer) return tell("stream error " + peer.error().message);
+  carrier_ = std::make_unique<StreamCarrier>(std::move(stream_), std::move(*peer));
+}
+
+/// Changes what the offered VM is said to be.
+void Agent::pretend(const std::string& field, const std::string& value) {
+  if (field == "machine") domain_.machine = value;
+  if (field == "emulator") domain_.emulator = value;
+  if (field == "gibibytes") domain_.memory = Bytes{std::stoull(value) << 30};
+  if (field == "accelerated") domain_.accelerated = value == "true";
+}
+
 void Agent::show_progress() {
   const auto progress = outgoing_->progress();
   if (!progress) return tell("progress " + text_of(fail(progress.error())));
@@ -262,7 +280,8 @@ bool Agent::execute(const std::string& line) {
   std::istringstream words(line);
   std::string command;
   std::string argument;
-  words >> command >> argument;
+  std::string value;
+  words >> command >> argument >> value;
   const auto vm = VmId::parse(argument).value_or(domain_.id);
   const std::map<std::string, std::function<void()>> commands{
       {"listen", [&] { listen(); }},
@@ -300,7 +319,21 @@ bool Agent::execute(const std::string& line) {
          outgoing_->abort();
          tell("aborted");
        }},
-      {"cut-stream", [&] { carrier_.reset(); }},
+      {"hold-stream", [&] { hold_stream_ = true; }},
+      {"release-stream", [&] { carry_stream(); }},
+      {"cut-stream",
+       [&] {
+         carrier_.reset();
+         stream_.reset();
+       }},
+      {"pretend", [&] { pretend(argument, value); }},
+      {"list",
+       [&] {
+         for (const auto& vm_here : hypervisor_.list().value_or(std::vector<DomainSummary>{})) {
+           tell(fmt::format("listed {} {}", vm_here.name, to_string(vm_here.state)));
+         }
+         tell("listed all");
+       }},
       {"progress", [&] { show_progress(); }},
       {"max-pause",
        [&] { tell("max-pause " + text_of(outgoing_->set_max_pause(Milliseconds(std::stol(argument))))); }},
@@ -308,6 +341,7 @@ bool Agent::execute(const std::string& line) {
       {"drop",
        [&] {
          carrier_.reset();
+         stream_.reset();
          outgoing_.reset();
          incoming_.reset();
          tell("dropped");

@@ -16,7 +16,7 @@ PATIENCE = 60
 
 GUEST_XML = """
 <domain type='{kind}'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
-<os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>
+<os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{cpu}
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <disk type='file' device='disk'><driver name='qemu' type='raw' cache='{cache}'/>
 <source file='{image}'/><target dev='sda' bus='sata'/></disk>
@@ -37,7 +37,7 @@ class Host:
         self.name = name
         self.folder = folder
         self.keeper = None
-        for part in ("run", "lib", "etc/qemu", "log", "cache", "runtime"):
+        for part in ("run", "lib", "etc/qemu", "log", "runtime"):
             (folder / part).mkdir(parents=True)
         (folder / "runtime").chmod(0o711)
         (folder / "etc/libvirtd.conf").write_text(f'host_uuid = "{uuid.uuid4()}"\nauth_unix_rw = "none"\n')
@@ -47,13 +47,22 @@ class Host:
             "namespaces = []\nremember_owner = 0\n")
 
     def start(self):
-        for path in ("/run/libvirt", "/run/vmigrate", "/var/cache/libvirt"):
+        # /var/cache/libvirt stays the machine's own: what libvirt finds out about the installed QEMU, which can take it
+        # a minute, is the same for all.
+        for path in ("/run/libvirt", "/run/vmigrate"):
             os.makedirs(path, exist_ok=True)
         mounts = {"run": "/run/libvirt", "lib": "/var/lib/libvirt", "etc": "/etc/libvirt", "log": "/var/log/libvirt",
-                  "cache": "/var/cache/libvirt", "runtime": "/run/vmigrate"}
+                  "runtime": "/run/vmigrate"}
         steps = ["set -e", "mount --make-rprivate /", "mount -t sysfs sysfs /sys", f"hostname {self.name}",
                  "ip link set lo up", "ip link add br0 type bridge", "ip link set br0 up"]
         steps += [f"mount --bind {self.folder / part} {path}" for part, path in mounts.items()]
+        if os.path.exists("/dev/kvm"):
+            # As udev makes it. Where QEMU's user cannot open it, but libvirt's probing as root can, libvirt takes
+            # its knowledge of QEMU for outdated at every use, and finds out all of it again.
+            node = self.folder / "kvm"
+            device = os.stat("/dev/kvm").st_rdev
+            steps += [f"mknod {node} c {os.major(device)} {os.minor(device)}", f"chown root:kvm {node}",
+                      f"chmod 660 {node}", f"mount --bind {node} /dev/kvm"]
         steps += ["echo ready", "exec sleep infinity"]
         self.keeper = subprocess.Popen(["unshare", "-m", "-u", "-n", "bash", "-c", "\n".join(steps)],
                                        stdout=subprocess.PIPE, text=True)
@@ -64,6 +73,12 @@ class Host:
         log = open(self.folder / "libvirtd.log", "a", encoding="utf-8")
         self.libvirtd = subprocess.Popen(self.inside("libvirtd", "-p", "/run/libvirt/libvirtd.pid"), stdout=log, stderr=log)
         wait_until(lambda: self.virsh("version", check=False).returncode == 0)
+
+    def restart_libvirtd(self):
+        """As after a crash of it: the VMs run on."""
+        kill(int((self.folder / "run/libvirtd.pid").read_text()))
+        self.libvirtd.wait()
+        self.start_libvirtd()
 
     def inside(self, *command):
         return ["nsenter", "-t", str(self.keeper.pid), "-m", "-u", "-n", *command]
@@ -88,9 +103,10 @@ class Host:
     def stop(self):
         for file in (self.folder / "run/qemu").glob("*.pid"):
             kill(int(file.read_text()))
-        for process in (self.libvirtd, self.keeper):
-            process.kill()
-            process.wait()
+        kill(int((self.folder / "run/libvirtd.pid").read_text()))
+        self.libvirtd.wait()
+        self.keeper.kill()
+        self.keeper.wait()
 
 
 class Agent:
@@ -109,12 +125,13 @@ class Agent:
 
     def read(self):
         for line in self.process.stdout:
-            self.log.write(f"> {line}")
+            self.log.write(f"{time.monotonic():.3f} > {line}")
             self.log.flush()
             self.lines.put(line.rstrip("\n"))
         self.lines.put(None)
 
     def tell(self, line):
+        self.log.write(f"{time.monotonic():.3f} < {line}\n")
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
