@@ -86,6 +86,25 @@ def test_two_running_copies_are_seen(lab, add_guest):
     assert forks.found[0][0] == guest.address
 
 
+def redis(guest, command):
+    """Sends a line to the guest's redis; gives the lines of the answer."""
+    with guest.connect(6379) as connection:
+        connection.sendall(f"{command}\r\n".encode())
+        return connection.recv(1000).decode().split("\r\n")
+
+
+def test_debian_guest_moves_with_its_services(add_guest):
+    guest = add_guest("services", "debian", memory=512)
+    assert redis(guest, "set colour blue")[0] == "+OK"
+    target = migrate(guest)
+    assert guest.running_on == [target]
+    assert redis(guest, "get colour")[1] == "blue"
+    with guest.connect(80) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    assert guest.scan()["bad"] == 0
+
+
 @pytest.mark.skipif(not has_kvm(), reason="/dev/kvm cannot be opened")
 def test_kvm_guest_moves(add_guest):
     guest = add_guest("writer", "kvm")

@@ -30,11 +30,12 @@ def text(parent, name, content, **attributes):
 def add_system(root, guest):
     system = ET.SubElement(root, "os")
     text(system, "type", "hvm", arch="x86_64", machine=guest.settings["machine"])
-    if guest.settings["kind"] == "linux":
+    if guest.settings["kind"] != "kvm":
         settings = guest.settings
-        text(system, "kernel", str(guest.lab.shared / "vmlinuz"))
-        text(system, "initrd", str(guest.lab.shared / "initramfs"))
-        text(system, "cmdline", f"console=ttyS0 loglevel=4 panic=1 lab.number={guest.number} "
+        kernel, initramfs = guest.boot_files
+        text(system, "kernel", str(kernel))
+        text(system, "initrd", str(initramfs))
+        text(system, "cmdline", f"console=ttyS0 loglevel=4 panic=1 net.ifnames=0 lab.number={guest.number} "
                                 f"lab.checked={settings['checked']} lab.rate={settings['dirty_rate']}")
 
 

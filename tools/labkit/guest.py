@@ -6,12 +6,15 @@ import uuid
 
 from . import domain, processes
 from .boot_block import make_boot_disk
+from .debian_image import debian_image
 from .errors import LabError
-from .linux_image import linux_image
+from .linux_image import boot_images
 from .namespace import inside
 
 PATIENCE = 120
 CHECKER_PORT = 9000
+# What a guest serves when it is up; the memory checker's comes when its memory is filled.
+PORTS = {"linux": (CHECKER_PORT,), "debian": (CHECKER_PORT, 80, 6379)}
 FIRST_NUMBER = 11
 
 
@@ -26,6 +29,7 @@ class Guest:
         self.address = f"10.78.0.{self.number}"
         self.macs = [f"52:54:00:{network}:00:{self.number:02x}" for network in (78, 79)[:settings["nics"]]]
         self.serial = lab.shared / f"{name}.serial"
+        self.boot_files = (lab.shared / "vmlinuz", lab.shared / f"initramfs-{settings['kind']}")
         self.disk = lab.shared / f"{name}.{settings['disk_format']}"
 
     @property
@@ -56,18 +60,20 @@ class Guest:
                 processes.wait_until(lambda: self.passes()[0] > 0, PATIENCE, f"{self.name} to write")
                 return
             processes.wait_until(self.pings, PATIENCE, f"{self.name} to answer pings")
-            processes.wait_until(self.answers, PATIENCE, f"{self.name}'s memory checker")
+            for port in PORTS[self.settings["kind"]]:
+                processes.wait_until(lambda: self.answers(port), PATIENCE, f"{self.name}'s port {port}")
         except LabError as error:
             raise LabError(str(error), f"see {self.serial}") from error
 
     def pings(self):
         return self.lab.run_in_client("ping", "-c", "1", "-W", "1", "-q", self.address, check=False).returncode == 0
 
-    def answers(self):
+    def answers(self, port):
         try:
-            return bool(self.ask("sequence"))
+            self.connect(port, 1).close()
         except OSError:
             return False
+        return True
 
     def ask(self, line, patience=60):
         """Asks the memory checker; gives its answer as {"pages": 4096, "bad": 0, …}."""
@@ -97,7 +103,9 @@ class Guest:
     def make_disk(self):
         if self.settings["kind"] == "linux":
             processes.run("qemu-img", "create", "-q", "-f", self.settings["disk_format"], self.disk, "64M")
-        elif self.settings["kind"] == "kvm":
+        elif self.settings["kind"] == "debian":
+            processes.run("cp", "--sparse=always", debian_image(), self.disk)
+        else:
             make_boot_disk(self.disk)
         # Each host's libvirtd gives the file to its own QEMU and takes it back after a migration; the user is the same.
         self.disk.chmod(0o666)
@@ -134,15 +142,12 @@ def add(lab, name, host, settings):
 
 def prepare_boot(guest):
     """Kernel and initramfs where both hosts' QEMUs can read them."""
-    if guest.settings["kind"] == "linux":
-        for source, target in zip(linux_image(), boot_files(guest.lab)):
-            if not target.exists() or target.stat().st_size != source.stat().st_size:
-                shutil.copyfile(source, target)
-                target.chmod(0o644)
-
-
-def boot_files(lab):
-    return lab.shared / "vmlinuz", lab.shared / "initramfs"
+    if guest.settings["kind"] == "kvm":
+        return
+    for source, target in zip(boot_images(f"{guest.settings['kind']}_init.sh"), guest.boot_files):
+        if not target.exists() or target.stat().st_size != source.stat().st_size:
+            shutil.copyfile(source, target)
+            target.chmod(0o644)
 
 
 def find(lab, name):

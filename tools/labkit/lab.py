@@ -16,7 +16,7 @@ DEFAULT_FOLDER = Path("/var/lib/vmigrate-lab")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = ("hosta", "hostb")
 # Kinds of guests, with the memory (MiB) that they have by default.
-KINDS = {"linux": 256, "kvm": 32}
+KINDS = {"linux": 256, "kvm": 32, "debian": 2048}
 # All that is ever made in the lab's folder.
 CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "state.new", "state.lock")
 
@@ -156,7 +156,7 @@ class Lab:
             raise LabError("/dev/kvm cannot be opened here", "use a linux guest")
         memory = settings.get("memory", KINDS[kind])
         defaults = {"kind": kind, "memory": memory, "machine": "q35", "vcpus": 1, "nics": 1, "transient": False,
-                    "dirty_rate": 1000, "checked": memory // 4, "disk_format": "raw" if kind == "kvm" else "qcow2"}
+                    "dirty_rate": 1000, "checked": memory // 4, "disk_format": "qcow2" if kind == "linux" else "raw"}
         return guest.add(self, name, self.host(host), {**defaults, **settings})
 
     def guest(self, name):

@@ -1,4 +1,4 @@
-"""The small Linux guest: Debian's cloud kernel and an initramfs of busybox and the programs in tests/guests.
+"""What Linux guests boot from: Debian's cloud kernel and an initramfs of busybox and the programs in tests/guests.
 
 What is fetched or built is kept in /var/cache/vmigrate-lab.
 """
@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -33,11 +34,11 @@ class CacheLock:
         self.file.close()
 
 
-def linux_image():
-    """(kernel, initramfs), made if they are not there yet."""
+def boot_images(init):
+    """(kernel, initramfs with the first process tests/guests/`init`), made if they are not there yet."""
     with CacheLock():
         kernel, modules = unpack_kernel()
-        return kernel, build_initramfs(kernel, modules)
+        return kernel, build_initramfs(init, kernel, modules)
 
 
 def unpack_kernel():
@@ -80,17 +81,14 @@ def module_order(modules):
     return order
 
 
-def build_initramfs(kernel, modules):
-    sources = [BUSYBOX, GUESTS / "linux_init.sh", *(GUESTS / f"{name}.c" for name in PROGRAMS)]
-    digest = hashlib.sha256(str(kernel).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    image = CACHE / f"initramfs-{digest.hexdigest()[:16]}"
+def build_initramfs(init, kernel, modules):
+    sources = [GUESTS / init, GUESTS / "early_init.sh", *program_sources(), BUSYBOX]
+    image = CACHE / f"initramfs-{digest_of(sources, init, kernel)}"
     if image.exists():
         return image
     with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
         root = Path(temporary) / "root"
-        fill_root(root, modules)
+        fill_root(root, init, modules)
         files = run("find", ".", cwd=root).stdout
         # Not compressed: an emulated processor unpacks slowly.
         run("cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "-F", Path(temporary) / "image", cwd=root, input=files)
@@ -98,22 +96,39 @@ def build_initramfs(kernel, modules):
     return image
 
 
-def fill_root(root, modules):
+def program_sources():
+    """What install_programs makes programs from."""
+    return [GUESTS / "lab_guest.sh", *(GUESTS / f"{name}.c" for name in PROGRAMS)]
+
+
+def digest_of(files, *others):
+    """Changes when any of the files or of the other values does."""
+    digest = hashlib.sha256(repr([str(other) for other in others]).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def install_programs(folder):
+    """The guests' own programs, which need no libraries."""
+    for name in PROGRAMS:
+        run("gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s",
+            "-o", folder / name, GUESTS / f"{name}.c")
+    shutil.copy(GUESTS / "lab_guest.sh", folder / "lab-guest")
+    (folder / "lab-guest").chmod(0o755)
+
+
+def fill_root(root, init, modules):
     for folder in ("bin", "dev", "modules"):
         (root / folder).mkdir(parents=True)
-    os.mknod(root / "dev/console", 0o600 | 0o020000, os.makedev(5, 1))
+    os.mknod(root / "dev/console", 0o600 | stat.S_IFCHR, os.makedev(5, 1))
     shutil.copy(BUSYBOX, root / "bin/busybox")
-    shutil.copy(GUESTS / "linux_init.sh", root / "init")
+    shutil.copy(GUESTS / "early_init.sh", root)
+    shutil.copy(GUESTS / init, root / "init")
     (root / "init").chmod(0o755)
-    for name in PROGRAMS:
-        build_program(name, root / "bin" / name)
+    install_programs(root / "bin")
     order = module_order(modules)
     for module in order:
         shutil.copy(modules / module, root / "modules")
     names = "".join(f"{Path(module).name}\n" for module in order)
     (root / "modules/order").write_text(names, encoding="utf-8")
-
-
-def build_program(name, target):
-    run("gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s",
-        "-o", target, GUESTS / f"{name}.c")
