@@ -126,6 +126,11 @@ Findings check_emulator(const DomainDescription& domain, virConnectPtr connectio
              fmt::format("{} does not have {}'s emulator {}", host, domain.name, domain.emulator),
              fmt::format("install the same QEMU on {}", host)}};
   }
+  if (!knows_machine(take_text(::virConnectGetCapabilities(connection)), domain)) {
+    return {{ErrorCode::refused,
+             fmt::format("the QEMU on {} does not know the machine type {}", host, domain.machine),
+             fmt::format("install a newer QEMU on {}", host)}};
+  }
   const char* kind = domain.accelerated ? "kvm" : "qemu";
   const std::string capabilities = take_text(::virConnectGetDomainCapabilities(
       connection, domain.emulator.c_str(), domain.architecture.c_str(), domain.machine.c_str(), kind, 0));
@@ -136,18 +141,13 @@ Findings check_emulator(const DomainDescription& domain, virConnectPtr connectio
              domain.accelerated ? "see that /dev/kvm is there and virtualisation is switched on"
                                 : "install a newer QEMU"}};
   }
-  if (!knows_machine(capabilities, domain.machine)) {
-    return {{ErrorCode::refused,
-             fmt::format("the QEMU on {} does not know the machine type {}", host, domain.machine),
-             fmt::format("install a newer QEMU on {}", host)}};
-  }
   return {};
 }
 
 /// Only for KVM: emulation can give a guest any processor, and what it cannot give it could not at the
 /// source.
 Findings check_processor(const DomainDescription& domain, virConnectPtr connection, const std::string& host) {
-  if (!domain.accelerated || domain.cpu_xml.empty()) return {};
+  if (!domain.accelerated || !is_comparable_processor(domain.cpu_xml)) return {};
   const int verdict = ::virConnectCompareHypervisorCPU(
       connection, domain.emulator.c_str(), domain.architecture.c_str(), domain.machine.c_str(), "kvm",
       domain.cpu_xml.c_str(), VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE);

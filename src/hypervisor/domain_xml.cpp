@@ -1,6 +1,5 @@
 #include "hypervisor/domain_xml.hpp"
 
-#include <cstdlib>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -148,10 +147,43 @@ std::vector<std::string> boot_files(const std::string& xml) {
   return files;
 }
 
-bool knows_machine(const std::string& capabilities_xml, const std::string& machine) {
+std::optional<Owner> owner_of_images(const std::string& live_xml) {
+  pugi::xml_document document;
+  document.load_buffer(live_xml.data(), live_xml.size());
+  for (const pugi::xml_node label : document.child("domain").children("seclabel")) {
+    if (attribute(label, "model") != "dac" || attribute(label, "relabel") != "yes") continue;
+    Owner owner;
+    char plus = 0;
+    char separator = 0;
+    char second_plus = 0;
+    std::istringstream text(label.child_value("label"));  // "+64055:+64055"
+    text >> plus >> owner.user >> separator >> second_plus >> owner.group;
+    if (text && plus == '+' && separator == ':' && second_plus == '+') return owner;
+  }
+  return std::nullopt;
+}
+
+bool is_comparable_processor(const std::string& cpu_xml) {
+  pugi::xml_document document;
+  document.load_buffer(cpu_xml.data(), cpu_xml.size());
+  const pugi::xml_node cpu = document.child("cpu");
+  const std::string mode = attribute(cpu, "mode");
+  return !cpu.empty() && mode != "host-passthrough" && mode != "maximum" && attribute(cpu, "check") != "none";
+}
+
+bool knows_machine(const std::string& capabilities_xml, const DomainDescription& domain) {
   pugi::xml_document document;
   document.load_buffer(capabilities_xml.data(), capabilities_xml.size());
-  return machine == document.child("domainCapabilities").child_value("machine");
+  for (const pugi::xml_node guest : document.child("capabilities").children("guest")) {
+    const pugi::xml_node architecture = guest.child("arch");
+    if (attribute(architecture, "name") != domain.architecture) continue;
+    if (domain.emulator != architecture.child_value("emulator")) continue;
+    for (const pugi::xml_node machine : architecture.children("machine")) {
+      if (domain.machine == machine.child_value()) return true;
+    }
+    return false;
+  }
+  return true;
 }
 
 }  // namespace vmigrate::hypervisor

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +21,19 @@ std::vector<std::string> devices_bound_to_host(const std::string& xml);
 /// Files that QEMU opens besides disks: kernel, initial RAM disk, firmware.
 std::vector<std::string> boot_files(const std::string& xml);
 
-/// Whether a host with this capabilities document (virConnectGetDomainCapabilities) knows the machine type.
-bool knows_machine(const std::string& capabilities_xml, const std::string& machine);
+/// Whom libvirt gave the running VM's images to, as user and group; nothing when it leaves owners alone.
+struct Owner {
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+};
+std::optional<Owner> owner_of_images(const std::string& live_xml);
+
+/// Whether a host can be asked if it has this processor: it names features, and somebody wanted them to be checked.
+bool is_comparable_processor(const std::string& cpu_xml);
+
+/// Whether a host with this capabilities document (virConnectGetCapabilities) knows the machine type. Also
+/// true when the document does not say: it lists the machine types of each architecture's usual emulator
+/// only.
+bool knows_machine(const std::string& capabilities_xml, const DomainDescription& domain);
 
 }  // namespace vmigrate::hypervisor

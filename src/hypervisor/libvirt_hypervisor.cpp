@@ -58,7 +58,8 @@ Result<VmId> id_of(virDomainPtr domain) {
 Domain look_up(virConnectPtr connection, const std::string& name_or_uuid) {
   // A name that looks like a UUID is still a name.
   Domain domain(::virDomainLookupByName(connection, name_or_uuid.c_str()));
-  if (!domain) domain.reset(::virDomainLookupByUUIDString(connection, name_or_uuid.c_str()));
+  if (!domain && VmId::parse(name_or_uuid))
+    domain.reset(::virDomainLookupByUUIDString(connection, name_or_uuid.c_str()));
   return domain;
 }
 

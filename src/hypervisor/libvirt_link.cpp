@@ -1,6 +1,11 @@
 #include "hypervisor/libvirt_link.hpp"
 
 #include <libvirt/virterror.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/logging.hpp"
+#include "hypervisor/domain_xml.hpp"
 
 namespace vmigrate::hypervisor {
 namespace {
@@ -20,6 +25,25 @@ void on_closed(virConnectPtr /*connection*/, int reason, void* lost) {
 
 void free_handler(void* lost) {
   delete static_cast<std::function<void()>*>(lost);
+}
+
+/// libvirt at the destination gives the images back to root when it ends the VM that it had loaded, although
+/// on shared storage they are also those of the VM that is still here, stopped, and has to open them again.
+/// True when something was put right.
+bool take_images_back(virDomainPtr domain) {
+  const std::string xml = take_text(::virDomainGetXMLDesc(domain, 0));
+  const auto owner = owner_of_images(xml);
+  const auto described = parse_domain(xml);
+  if (!owner || !described) return false;
+  bool changed = false;
+  for (const Disk& disk : described->disks) {
+    struct stat status {};
+    if (!disk.path.starts_with('/') || ::stat(disk.path.c_str(), &status) != 0) continue;
+    if (status.st_uid == owner->user && status.st_gid == owner->group) continue;
+    spdlog::info("giving {} back to the VM's QEMU", disk.path);
+    changed = ::chown(disk.path.c_str(), owner->user, owner->group) == 0 || changed;
+  }
+  return changed;
 }
 
 /// An arriving VM looks like a paused one, except that libvirt refuses to tell how far it is.
@@ -81,8 +105,10 @@ Result<> LibvirtLink::resume(const VmId& vm) {
   if (!*domain) return fail(ErrorCode::not_found, "there is no such VM on this host");
   const auto state = state_of(domain->get());
   if (state && *state == DomainState::running) return {};
-  if (::virDomainResume(domain->get()) != 0) return fail(libvirt_error("starting the VM's vCPUs"));
-  return {};
+  if (::virDomainResume(domain->get()) == 0) return {};
+  const Error error = libvirt_error("starting the VM's vCPUs");
+  if (take_images_back(domain->get()) && ::virDomainResume(domain->get()) == 0) return {};
+  return fail(error);
 }
 
 Result<> LibvirtLink::destroy(const VmId& vm) {

@@ -80,6 +80,7 @@ LibvirtOutgoingMove::LibvirtOutgoingMove(std::shared_ptr<LibvirtLink> link, cons
       name_(domain.name),
       vm_(domain.id),
       persistent_(domain.persistent),
+      was_running_(domain.state == DomainState::running),
       options_(options),
       events_(std::move(events)),
       sockets_(std::move(sockets)),
@@ -170,6 +171,7 @@ Result<> LibvirtOutgoingMove::outcome(Result<> called) {
   if (verdict != Verdict::loaded) {
     if (called) return fail(ErrorCode::failed, "libvirt ended the migration without being told to");
     if (aborted) called.error().code = ErrorCode::cancelled;
+    if (verdict == Verdict::failed) make_it_run_again();
     return called;
   }
   // libvirt reports success also when its Confirm failed, which leaves the VM stopped here.
@@ -177,6 +179,14 @@ Result<> LibvirtOutgoingMove::outcome(Result<> called) {
   if (!state) return fail(state.error().in("the VM was handed over, and its stopped copy here may be left"));
   if (*state == DomainState::absent || *state == DomainState::shut_off) return {};
   return fail(ErrorCode::failed, "the VM was handed over, but libvirt left its stopped copy here");
+}
+
+/// libvirt resumes the VM by itself, but only tries once and does not tell.
+void LibvirtOutgoingMove::make_it_run_again() {
+  const auto state = link_->state(vm_);
+  if (!was_running_ || !state || *state != DomainState::paused) return;
+  if (const auto resumed = link_->resume(vm_); !resumed)
+    spdlog::error("{}: {}", name_, resumed.error().message);
 }
 
 void LibvirtOutgoingMove::accept_stream() {

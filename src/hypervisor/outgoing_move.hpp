@@ -48,6 +48,7 @@ class LibvirtOutgoingMove : public OutgoingMove {
   Result<> migrate();
   Result<> call_migrate(virDomainPtr domain, virConnectPtr destination);
   Result<> outcome(Result<> called);
+  void make_it_run_again();
   // "rpc-gate"
   void serve_gate();
   void on_call(ByteBuffer message);
@@ -62,6 +63,7 @@ class LibvirtOutgoingMove : public OutgoingMove {
   const std::string name_;
   const VmId vm_;
   const bool persistent_;
+  const bool was_running_;
   const OutgoingOptions options_;
   const OutgoingEvents events_;
   Sockets sockets_;

@@ -85,7 +85,9 @@ class Host:
 
     def virsh(self, *command, check=True):
         socket = f"qemu+unix:///system?socket={self.folder}/run/libvirt-sock"
-        return subprocess.run(["virsh", "-q", "-c", socket, *command], check=check, capture_output=True, text=True)
+        result = subprocess.run(["virsh", "-q", "-c", socket, *command], check=False, capture_output=True, text=True)
+        assert not check or result.returncode == 0, result.stderr
+        return result
 
     def state(self, name):
         """As virsh says it, with the reason: "paused (migrating)"; "absent" when there is no such VM."""
