@@ -1,5 +1,6 @@
 #include "migration/progress_meter.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "migration/forecast.hpp"
@@ -44,7 +45,9 @@ void ProgressMeter::update(MonotonicTime now, const OutgoingStream::Counters& co
   progress.converging = converges(progress.guest_rate, memory.dirty_rate);
   progress.time_left =
       time_to_switchover(memory.remaining, progress.guest_rate, memory.dirty_rate, progress.max_pause);
+  // QEMU stops the guest only once what remains fits.
   progress.pause = pause_if_stopped_now(memory.remaining, progress.guest_rate);
+  if (progress.pause) progress.pause = std::min(*progress.pause, progress.max_pause);
 }
 
 }  // namespace vmigrate::migration

@@ -131,7 +131,7 @@ def arrival_time(extra):
 
 
 class HeldConnection(Watcher):
-    """A TCP connection that is opened once and must last: sends numbered messages to the echo port, expects them back."""
+    """A TCP connection that is opened once and must last: numbered messages to the echo port must come back."""
 
     tasks = ("talk",)
     INTERVAL = 0.01

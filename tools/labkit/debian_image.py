@@ -54,7 +54,7 @@ def configure(root):
         settings.write("bind 0.0.0.0\nprotected-mode no\n")
     install_programs(root / "usr/local/bin")
     (root / "etc/systemd/system/lab.service").write_text(SERVICE, encoding="utf-8")
-    run("systemctl", f"--root={root}", "enable", "lab.service")
+    run("chroot", root, "systemctl", "enable", "lab.service")
     # Nothing that wakes up by itself in the middle of a test.
-    run("systemctl", f"--root={root}", "mask", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
+    run("chroot", root, "systemctl", "mask", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
         "e2scrub_all.timer", "fstrim.timer", "logrotate.timer")

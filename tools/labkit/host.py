@@ -40,6 +40,7 @@ class Host:
         self.namespace = namespace
         self.state = state
         self.daemon_program = build / "src/daemon/migrated"
+        self.client_program = build / "src/cli/vmigrate"
         self.address = network.MIGRATION_ADDRESSES[name]
         self.libvirt_uri = f"qemu+unix:///system?socket={self.inner('/run/libvirt/libvirt-sock')}"
         self.control_socket = self.inner("/run/vmigrate/migrated.sock")
@@ -101,8 +102,8 @@ class Host:
         return holder["pid"]
 
     def inside(self, *arguments):
-        """The command line that runs `arguments` inside this host."""
-        return ["nsenter", "-t", str(self.holder), "--mount", "--uts", "--net", "--",
+        """The command line that runs `arguments` inside this host, in this process's working directory."""
+        return ["nsenter", "-t", str(self.holder), "--mount", "--uts", "--net", f"--wdns={os.getcwd()}", "--",
                 *(str(argument) for argument in arguments)]
 
     def run(self, *arguments, check=True, **options):
@@ -188,7 +189,8 @@ class Host:
     def wait_for(self, name, ready):
         """Waits for a process to answer; if it ends instead, says what it last wrote."""
         log = self.folder / f"{name}.log"
-        processes.wait_until(lambda: ready() or not self.is_running(name), PATIENCE, f"{name} on {self.name}; see {log}")
+        processes.wait_until(lambda: ready() or not self.is_running(name), PATIENCE,
+                             f"{name} on {self.name}; see {log}")
         if not self.is_running(name):
             said = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
             raise LabError(f"{name} on {self.name} ended at once:\n{said}")

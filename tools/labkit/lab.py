@@ -6,7 +6,7 @@ import signal
 import zlib
 from pathlib import Path
 
-from . import certificates, guest, network, processes
+from . import certificates, guest, mount_points, network, processes
 from .errors import LabError
 from .host import OWN_FOLDERS, Host
 from .link import MigrationLink
@@ -59,7 +59,7 @@ class Lab:
         self.folder.chmod(0o755)
         self.shared.mkdir(mode=0o755)
         try:
-            self.make_mount_points()
+            mount_points.make(OWN_FOLDERS)
             for name in self.namespaces:
                 network.add_namespace(name)
             network.build(self.client, {name: host.namespace for name, host in self.hosts.items()})
@@ -77,14 +77,6 @@ class Lab:
             raise
         return True
 
-    def make_mount_points(self):
-        with self.state.change() as content:
-            for path in OWN_FOLDERS:
-                for folder in (*reversed(Path(path).parents), Path(path)):
-                    if not folder.exists():
-                        folder.mkdir()
-                        content["mount_points"].append(str(folder))
-
     # -- down
 
     def down(self):
@@ -98,7 +90,7 @@ class Lab:
         for name in self.namespaces:
             network.delete_namespace(name)
         if self.folder.exists():
-            self.remove_mount_points()
+            mount_points.remove()
             self.remove_folder()
         return True
 
@@ -117,16 +109,6 @@ class Lab:
         for namespace in existing & set(self.namespaces):
             for pid in network.processes_in(namespace):
                 processes.end(processes.identity(pid), signal.SIGKILL)
-
-    def remove_mount_points(self):
-        used = mounted_paths()
-        for path in reversed(self.state.read()["mount_points"]):
-            # Removing a folder would unmount it in every other namespace, such as those of another lab.
-            if path not in used:
-                try:
-                    os.rmdir(path)
-                except OSError:
-                    pass
 
     def refuse_strange_folder(self):
         if not self.folder.exists():
@@ -198,20 +180,3 @@ def has_kvm():
     except OSError:
         return False
     return True
-
-
-def mounted_paths():
-    """All mount points of all mount namespaces that have a process."""
-    found = set()
-    seen = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            namespace = os.readlink(folder / "ns/mnt")
-            if namespace in seen:
-                continue
-            text = (folder / "mountinfo").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        seen.add(namespace)
-        found.update(line.split()[4] for line in text.splitlines())
-    return found

@@ -15,7 +15,7 @@ class State:
         try:
             return json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return {"processes": {}, "guests": {}, "mount_points": []}
+            return {"processes": {}, "guests": {}}
 
     @contextlib.contextmanager
     def change(self):
