@@ -11,7 +11,8 @@ import pytest
 
 from labkit import Lab, LabError, network, processes
 from labkit.clients import ForkMonitor, HeldConnection, Pinger, RarpCapture
-from labkit.lab import has_kvm, mounted_paths
+from labkit.lab import has_kvm
+from labkit.mount_points import mounted_paths
 from labkit.namespace import inside
 
 PROGRAM = Path(__file__).resolve().parents[2] / "tools/lab"

@@ -59,14 +59,16 @@ class Lab:
         self.folder.chmod(0o755)
         self.shared.mkdir(mode=0o755)
         try:
-            mount_points.make(OWN_FOLDERS)
             for name in self.namespaces:
                 network.add_namespace(name)
             network.build(self.client, {name: host.namespace for name, host in self.hosts.items()})
             certificates.make_authority(self.folder / "authority")
             for host in self.hosts.values():
                 host.prepare(self.folder / "authority")
-                host.start_holder()
+            with mount_points.kept(OWN_FOLDERS):
+                for host in self.hosts.values():
+                    host.start_holder()
+            for host in self.hosts.values():
                 host.start_libvirtd(wait=False)
             for host in self.hosts.values():
                 host.wait_for_libvirtd()

@@ -3,6 +3,7 @@
 Those that labs have made are written down in one file for all labs, as the last to go may not be the one that made them.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -19,7 +20,9 @@ def read_account():
         return []
 
 
-def make(paths):
+@contextlib.contextmanager
+def kept(paths):
+    """Makes the folders; until the block ends no other lab removes them, and after it none that is mounted over."""
     with CacheLock():
         made = read_account()
         for path in paths:
@@ -28,6 +31,7 @@ def make(paths):
                     folder.mkdir()
                     made.append(str(folder))
         ACCOUNT.write_text(json.dumps(made), encoding="utf-8")
+        yield
 
 
 def remove():
