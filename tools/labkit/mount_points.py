@@ -1,6 +1,6 @@
-"""Folders of the machine that hosts mount their own over; made where the machine has none, and removed by the last lab.
+"""Folders of the machine that hosts mount their own over: made where it has none, removed by the last lab.
 
-Those that labs have made are written down in one file for all labs, as the last to go may not be the one that made them.
+Those that labs have made are written down in one file for all: the last to go may not be the one that made them.
 """
 
 import contextlib
