@@ -1,120 +1,34 @@
-"""One VM and two real libvirtds: what the libvirt side of vmigrate does at each step of a move, and after each fault.
+"""libvirt's side of vmigrate against two real libvirtds: what each step of a move does, and what each fault leaves.
 
-The two host_agents carry what the two daemons would carry, and do each step when they are told to.
+The agents carry what the two daemons would carry, and do each step when they are told to.
 """
 
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 import uuid
+from pathlib import Path
 
 import pytest
-
-from hosts import GUEST_XML, Agent, Host, kill, make_folder, make_image, wait_until
+from labkit.boot_block import make_boot_disk
+from labkit.processes import wait_until
+from libvirt_move import PATIENCE, Agent, Move, restart_libvirtd
 
 # What the smallest KVM can do: a processor without virtualisation of its own.
 KVM_CPU = "<cpu mode='custom' check='none'><model>qemu64</model><feature policy='disable' name='svm'/></cpu>"
 
-PROGRAM = os.environ["VMIGRATE_HOST_AGENT"]
-
-
-@pytest.fixture(scope="module", name="lab")
-def two_hosts():
-    folder = make_folder()
-    (folder / "shared").mkdir()
-    hosts = [Host(name, folder / name) for name in ("hosta", "hostb")]
-    for host in hosts:
-        host.start()
-    yield folder, *hosts
-    for host in hosts:
-        host.stop()
-    shutil.rmtree(folder)
-
-
-class Move:
-    """A VM on hosta, and both agents joined."""
-
-    def __init__(self, folder, source_host, destination_host):
-        self.folder = folder
-        self.source_host = source_host
-        self.destination_host = destination_host
-        self.link = folder / "link"
-        self.name = "web1"
-        self.uuid = str(uuid.uuid4())
-        self.image = folder / "shared" / "web1.img"
-        make_image(self.image)
-        for path in folder.glob("link*"):
-            path.unlink()
-        self.source = Agent(source_host, PROGRAM, self.link)
-        self.destination = Agent(destination_host, PROGRAM, self.link)
-
-    def define(self, start=True, transient=False, **changes):
-        settings = {"kind": "qemu", "machine": "q35", "cache": "none", "bridge": "br0", "cpu": "", "image": self.image,
-                    "name": self.name, "uuid": self.uuid} | changes
-        xml = self.folder / "guest.xml"
-        xml.write_text(GUEST_XML.format(**settings))
-        if transient:
-            self.source_host.virsh("create", str(xml))
-            return
-        self.source_host.virsh("define", str(xml))
-        if start:
-            self.source_host.virsh("start", self.name)
-
-    def join(self):
-        self.destination.ask("listen", "listening")
-        self.source.ask("connect", "joined")
-        self.destination.expect("joined")
-
-    def offer(self):
-        """Both checks; what the source found, and what the destination found."""
-        outgoing = self.source.findings(f"check {self.name}")
-        self.destination.expect("offered")
-        return outgoing, self.destination.findings("check-incoming")
-
-    def begin(self, command="outgoing"):
-        self.join()
-        assert self.offer() == ([], [])
-        assert self.destination.ask("incoming", "begun") == "begun ok"
-        assert self.source.ask(f"{command} {self.name}", "begun") == "begun ok"
-
-    def to_finish(self, command="outgoing"):
-        self.begin(command)
-        self.destination.expect("prepared")
-        assert self.source.expect("finish-requested") == "finish-requested"
-
-    def finish_there(self):
-        self.source.tell("send-finish")
-        self.destination.expect("finish-received")
-        return self.destination.ask("finish", "finished")
-
-    def answer_here(self):
-        self.destination.tell("send-answer")
-        self.source.expect("answer-received")
-        self.source.tell("answer")
-        return self.source.expect("ended")
-
-    def cancelled_finish(self):
-        """The source's part failed: Finish with `cancelled` goes there and back."""
-        assert self.source.expect("finish-requested") == "finish-requested cancelled"
-        assert self.finish_there().startswith("finished failed")
-        return self.answer_here()
-
-    def states(self):
-        return self.source_host.state(self.name), self.destination_host.state(self.name)
-
-    def stop(self):
-        self.source.stop()
-        self.destination.stop()
-        self.source_host.clear()
-        self.destination_host.clear()
-
 
 @pytest.fixture(name="move")
 def one_move(lab):
-    move = Move(*lab)
+    folder = Path(tempfile.mkdtemp(prefix="vmigrate-move-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    move = Move(lab, folder)
     yield move
     move.stop()
+    shutil.rmtree(folder)
 
 
 def test_moves_a_persistent_vm_that_only_we_start(move):
@@ -128,8 +42,8 @@ def test_moves_a_persistent_vm_that_only_we_start(move):
     assert destination.startswith("paused")
     assert move.destination.ask(f"resume {move.uuid}", "resumed") == "resumed ok"
     assert move.answer_here() == "ended ok"
-    assert move.source_host.state(move.name) == "absent"
-    assert move.destination_host.state(move.name).startswith("running")
+    assert move.source_state() == "absent"
+    assert move.destination_state().startswith("running")
     assert move.name in move.destination_host.virsh("list", "--persistent", "--name").stdout
 
 
@@ -139,7 +53,7 @@ def test_moves_a_transient_vm(move, machine):
     move.to_finish()
     assert move.finish_there() == "finished loaded"
     assert move.answer_here() == "ended ok"
-    assert move.source_host.state(move.name) == "absent"
+    assert move.source_state() == "absent"
     assert move.name in move.destination_host.virsh("list", "--transient", "--name").stdout
 
 
@@ -150,7 +64,7 @@ def test_moves_a_vm_that_runs_on_kvm(move):
     assert move.finish_there() == "finished loaded"
     assert move.destination.ask(f"resume {move.uuid}", "resumed") == "resumed ok"
     assert move.answer_here() == "ended ok"
-    assert move.destination_host.state(move.name).startswith("running")
+    assert move.destination_state().startswith("running")
 
 
 def test_keeps_the_definition_at_the_source_when_asked(move):
@@ -158,9 +72,9 @@ def test_keeps_the_definition_at_the_source_when_asked(move):
     move.to_finish("outgoing-keep")
     assert move.finish_there() == "finished loaded"
     assert move.answer_here() == "ended ok"
-    assert move.source_host.state(move.name).startswith("shut off")
+    assert move.source_state().startswith("shut off")
     assert move.source.ask(f"undefine {move.uuid}", "undefined") == "undefined ok"
-    assert move.source_host.state(move.name) == "absent"
+    assert move.source_state() == "absent"
 
 
 def test_finish_may_be_held_for_longer_than_any_keepalive(move):
@@ -176,9 +90,9 @@ def test_finish_may_be_held_for_longer_than_any_keepalive(move):
 def test_a_failed_load_resumes_the_source(move):
     move.define()
     move.to_finish()
-    kill(move.destination_host.qemu_pid(move.name))
+    os.kill(move.destination_host.qemus()[move.name]["pid"], signal.SIGKILL)
     assert move.finish_there().startswith("finished failed")
-    assert move.source_host.state(move.name) == "paused (migrating)"
+    assert move.source_state() == "paused (migrating)"
     assert move.answer_here().startswith("ended error failed")
     source, destination = move.states()
     assert source.startswith("running")
@@ -191,7 +105,7 @@ def test_an_answer_that_nobody_can_read_is_still_a_success(move):
     assert move.finish_there() == "finished loaded"
     move.source.tell("answer-garbled")
     assert move.source.expect("ended") == "ended ok"
-    assert move.source_host.state(move.name) == "absent"
+    assert move.source_state() == "absent"
 
 
 def test_abort_during_the_memory(move):
@@ -214,7 +128,7 @@ def test_abort_while_the_destination_says_nothing(move):
     assert move.source.ask(f"outgoing {move.name}", "begun") == "begun ok"
     move.source.tell("abort")
     assert move.source.expect("ended").startswith("ended error cancelled")
-    assert move.source_host.state(move.name) == "running (booted)"
+    assert move.source_state() == "running (booted)"
 
 
 def test_a_cut_stream_leaves_it_running_at_the_source(move):
@@ -235,7 +149,7 @@ def test_a_vm_that_was_paused_stays_paused(move):
     move.source.expect("stream")
     move.source.tell("cut-stream")
     move.cancelled_finish()
-    assert move.source_host.state(move.name).startswith("paused")
+    assert move.source_state().startswith("paused")
 
 
 def test_killed_source_qemu_is_told(move):
@@ -243,7 +157,7 @@ def test_killed_source_qemu_is_told(move):
     move.source.tell("hold-stream")
     move.begin()
     move.source.expect("stream")
-    kill(move.source_host.qemu_pid(move.name))
+    os.kill(move.source_host.qemus()[move.name]["pid"], signal.SIGKILL)
     assert move.cancelled_finish().startswith("ended error")
     assert move.states() == ("shut off (crashed)", "absent")
 
@@ -255,7 +169,7 @@ def test_killed_daemons_before_finish_leave_it_running_at_the_source(move):
     move.source.expect("stream")
     move.source.kill()
     move.destination.kill()
-    wait_until(lambda: move.states() == ("running (booted)", "absent"))
+    wait_until(lambda: move.states() == ("running (booted)", "absent"), PATIENCE, "libvirt to see it")
 
 
 @pytest.mark.parametrize("how", ["kill", "drop"])
@@ -269,23 +183,23 @@ def test_a_client_that_dies_in_finish_leaves_both_stopped(move, how):
         else:
             agent.ask("drop", "dropped")
     # libvirtd has seen its client go: it ends the migration's job without deciding anything.
-    wait_until(lambda: "None" in move.source_host.virsh("domjobinfo", move.name).stdout)
+    wait_until(lambda: "None" in move.source_host.virsh("domjobinfo", move.name).stdout, PATIENCE, "libvirt to see it")
     assert move.states() == ("paused (migrating)", "paused (user)")
-    again = Agent(move.source_host, PROGRAM, move.folder / "unused")
+    again = Agent(move.source_host, move.folder / "unused")
     assert again.ask(f"resume {move.uuid}", "resumed") == "resumed ok"
     again.stop()
-    assert move.source_host.state(move.name).startswith("running")
+    assert move.source_state().startswith("running")
 
 
 def test_a_destination_that_dies_before_finish_leaves_nothing(move):
     move.define()
     move.to_finish()
     move.destination.kill()
-    wait_until(lambda: move.destination_host.state(move.name) == "absent")
-    assert move.source_host.state(move.name) == "paused (migrating)"
+    wait_until(lambda: move.destination_state() == "absent", PATIENCE, "libvirt to see it")
+    assert move.source_state() == "paused (migrating)"
     move.source.tell("answer-failed")
     assert move.source.expect("ended").startswith("ended error failed")
-    assert move.source_host.state(move.name).startswith("running")
+    assert move.source_state().startswith("running")
 
 
 def test_discard_proves_that_nothing_is_left(move):
@@ -294,10 +208,10 @@ def test_discard_proves_that_nothing_is_left(move):
     assert move.finish_there() == "finished loaded"
     assert move.destination.ask("discard", "discarded") == "discarded ok"
     # Neither its process nor the definition that Finish had made.
-    assert move.destination_host.state(move.name) == "absent"
+    assert move.destination_state() == "absent"
     move.source.tell("answer-failed")
     assert move.source.expect("ended").startswith("ended error failed")
-    assert move.source_host.state(move.name).startswith("running")
+    assert move.source_state().startswith("running")
 
 
 def test_discard_keeps_a_definition_that_was_there_before(move):
@@ -305,7 +219,7 @@ def test_discard_keeps_a_definition_that_was_there_before(move):
     move.destination_host.virsh("define", str(move.folder / "guest.xml"))
     move.to_finish()
     assert move.destination.ask("discard", "discarded") == "discarded ok"
-    assert move.destination_host.state(move.name).startswith("shut off")
+    assert move.destination_state().startswith("shut off")
     move.source.tell("answer-failed")
     move.source.expect("ended")
 
@@ -316,7 +230,7 @@ def test_discard_does_not_end_what_somebody_else_started(move):
     assert move.finish_there() == "finished loaded"
     move.destination_host.virsh("resume", move.name)
     assert move.destination.ask("discard", "discarded").startswith("discarded error needs-attention")
-    assert move.destination_host.state(move.name).startswith("running")
+    assert move.destination_state().startswith("running")
     move.answer_here()
 
 
@@ -324,13 +238,13 @@ def test_source_libvirtd_killed_in_finish(move):
     move.define()
     move.to_finish()
     assert move.finish_there() == "finished loaded"
-    move.source_host.restart_libvirtd()
-    assert move.source_host.state(move.name).startswith("paused")
+    restart_libvirtd(move.source_host)
+    assert move.source_state().startswith("paused")
     assert move.answer_here().startswith("ended error")
     # What is left here is ours to remove, once the destination runs it.
     assert move.source.ask(f"destroy {move.uuid}", "destroyed") == "destroyed ok"
     assert move.source.ask(f"undefine {move.uuid}", "undefined") == "undefined ok"
-    assert move.source_host.state(move.name) == "absent"
+    assert move.source_state() == "absent"
 
 
 def test_destination_libvirtd_killed_during_the_memory(move):
@@ -338,7 +252,7 @@ def test_destination_libvirtd_killed_during_the_memory(move):
     move.source.tell("hold-stream")
     move.begin()
     move.source.expect("stream")
-    move.destination_host.restart_libvirtd()
+    restart_libvirtd(move.destination_host)
     move.destination.expect("failed")
     move.source.tell("abort")
     assert move.cancelled_finish().startswith("ended error cancelled")
@@ -350,8 +264,8 @@ def test_a_move_to_where_it_is_active_is_refused_before_anything_changes(move):
     move.define(transient=True)
     move.join()
     # With a disk of its own: QEMU's lock would keep two from starting on one.
-    other = move.folder / "shared" / "other.img"
-    make_image(other)
+    other = move.folder / "other.img"
+    make_boot_disk(other)
     definition = move.folder / "there.xml"
     definition.write_text((move.folder / "guest.xml").read_text().replace(str(move.image), str(other)))
     move.destination_host.virsh("create", str(definition))
@@ -361,7 +275,7 @@ def test_a_move_to_where_it_is_active_is_refused_before_anything_changes(move):
 
 
 def test_findings_at_the_destination(move, lab):
-    folder, _, destination = lab
+    folder, destination = move.folder, move.destination_host
     move.define()
     move.join()
     assert move.offer() == ([], [])
@@ -384,11 +298,11 @@ def test_findings_at_the_destination(move, lab):
     destination.virsh("undefine", move.name)
 
     # The same path, but other storage: nothing there, then a faithful copy.
-    subprocess.run(destination.inside("mount", "--bind", elsewhere, folder / "shared"), check=True)
+    subprocess.run(destination.inside("mount", "--bind", elsewhere, lab.shared), check=True)
     assert any("cannot be reached on hostb" in finding for finding in move.offer()[1])
-    make_image(elsewhere / move.image.name)
+    make_boot_disk(elsewhere / move.image.name)
     assert any("is other storage" in finding for finding in move.offer()[1])
-    subprocess.run(destination.inside("umount", folder / "shared"), check=True)
+    subprocess.run(destination.inside("umount", lab.shared), check=True)
 
     subprocess.run(destination.inside("ip", "link", "set", "br0", "name", "br7"), check=True)
     assert any("the bridge br0 of interface 52:54:00:12:34:56 does not exist" in f for f in move.offer()[1])
@@ -422,7 +336,7 @@ def test_tokens_are_gone_when_the_move_begins(move):
 
 def test_reconnects_after_libvirtd_was_restarted(move):
     assert move.source.ask("version", "version").startswith("version libvirt ")
-    move.source_host.restart_libvirtd()
+    restart_libvirtd(move.source_host)
     move.source.expect("connection-lost")
     move.define()
     move.source.tell("list")
