@@ -120,11 +120,15 @@ std::vector<std::string> progress_lines(const control::Migration& migration, con
   return {joined(first, style), fitted(second, style.width, style)};
 }
 
-std::string progress_line(const control::Migration& migration, const Style& style) {
+std::string progress_text(const control::Migration& migration) {
   std::vector<std::string> parts;
   if (migration.phase() == control::MEMORY) parts = rates(migration.progress());
   if (auto now = activity(migration); !now.empty()) parts.push_back(std::move(now));
-  return fmt::format("{}: {}: {}", title(migration, style), phase_words(migration), fmt::join(parts, ", "));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string progress_line(const control::Migration& migration, const Style& style) {
+  return fmt::format("{}: {}: {}", title(migration, style), phase_words(migration), progress_text(migration));
 }
 
 }  // namespace vmigrate::cli

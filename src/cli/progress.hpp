@@ -25,7 +25,9 @@ Bar advanced(Bar bar, const control::Migration& migration);
 std::vector<std::string> progress_lines(const control::Migration& migration, const Bar& bar,
                                         const Style& style);
 
-/// The same in one line, for logs.
+/// What moves how fast and what is to be expected, in one line.
+std::string progress_text(const control::Migration& migration);
+/// The same with the migration and its phase in front, for logs.
 std::string progress_line(const control::Migration& migration, const Style& style);
 
 }  // namespace vmigrate::cli

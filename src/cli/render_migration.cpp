@@ -90,11 +90,7 @@ std::string render_migration(const control::Migration& migration, const Style& s
                    fmt::format("{}{}{}", local_time(migration.started_unix_ms()),
                                migration.requested_by().empty() ? "" : " by ", migration.requested_by()));
   if (migration.ended_unix_ms() != 0) text += labelled("ended", local_time(migration.ended_unix_ms()));
-  if (migration.phase() == control::MEMORY) {
-    Style unlimited = style;
-    unlimited.width = std::string::npos;
-    text += labelled("progress", progress_line(migration, unlimited));
-  }
+  if (migration.phase() == control::MEMORY) text += labelled("progress", progress_text(migration));
   if (migration.has_receipt()) {
     text += labelled("total", milliseconds(migration.receipt().total_ms()));
     text += receipt_lines(migration, style);
