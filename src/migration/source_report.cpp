@@ -80,6 +80,8 @@ void SourceMigration::give_up(Error why) {
 void SourceMigration::conclude() {
   if (const auto* reclaimed = std::get_if<source::Reclaimed>(&state_)) {
     report_.error = reclaimed->why;
+    // Once it has begun, it has failed; that somebody could not be reached is only why.
+    if (report_.error->code == ErrorCode::unreachable) report_.error->code = ErrorCode::failed;
     return end(reclaimed->why.code == ErrorCode::cancelled ? Phase::cancelled : Phase::failed);
   }
   report_.vm_runs_on = record_.peer;
