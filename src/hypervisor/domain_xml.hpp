@@ -28,7 +28,8 @@ struct Owner {
 };
 std::optional<Owner> owner_of_images(const std::string& live_xml);
 
-/// Whether a host can be asked if it has this processor: it names features, and somebody wanted them to be checked.
+/// Whether a host can be asked if it has this processor: it names features, and somebody wanted them to be
+/// checked.
 bool is_comparable_processor(const std::string& cpu_xml);
 
 /// Whether a host with this capabilities document (virConnectGetCapabilities) knows the machine type. Also

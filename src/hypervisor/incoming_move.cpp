@@ -76,7 +76,7 @@ void LibvirtIncomingMove::on_answer(ByteBuffer message) {
     answer = gate_.judge(message);
     if (answer == DestinationGate::Answer::prepared) prepare_ = Prepare::done;
     if (answer == DestinationGate::Answer::prepare_failed) prepare_ = Prepare::failed;
-    if (answer == DestinationGate::Answer::finished) finish_answer_ = std::move(message);
+    if (answer == DestinationGate::Answer::finished) finish_answer_ = message;
     changed_.notify_all();
     if (closing_) return;
   }

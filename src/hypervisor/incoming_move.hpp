@@ -16,7 +16,7 @@ namespace vmigrate::hypervisor {
 
 /// A VM arriving: the peer's libvirt client talks to this host's libvirtd through DestinationGate, over a
 /// connection that this move owns. libvirtd destroys the arriving VM when that connection ends before Finish.
-class LibvirtIncomingMove : public IncomingMove {
+class LibvirtIncomingMove final : public IncomingMove {
  public:
   static Result<std::unique_ptr<LibvirtIncomingMove>> create(std::shared_ptr<LibvirtLink> link,
                                                              const IncomingOptions& options,

@@ -43,6 +43,7 @@ Result<std::vector<Domain>> all_domains(virConnectPtr connection) {
   const int count = ::virConnectListAllDomains(connection, &list, 0);
   if (count < 0) return fail(libvirt_error("listing the VMs"));
   std::vector<Domain> domains;
+  domains.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) domains.emplace_back(list[i]);
   std::free(list);
   return domains;

@@ -18,7 +18,7 @@ namespace vmigrate::hypervisor {
 /// A VM leaving by libvirt's managed direct migration: virDomainMigrate3 on a thread of its own
 /// ("move-NAME"), with one connection to this host's libvirtd (through SourceRelay) and one to the
 /// destination's (through the gate), over sockets in the migration's runtime directory.
-class LibvirtOutgoingMove : public OutgoingMove {
+class LibvirtOutgoingMove final : public OutgoingMove {
  public:
   static Result<std::unique_ptr<LibvirtOutgoingMove>> create(std::shared_ptr<LibvirtLink> link,
                                                              const DomainDescription& domain,
