@@ -80,7 +80,7 @@ class Agent:
     def stop(self):
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.wait(timeout=PATIENCE)
+            assert self.process.wait(timeout=PATIENCE) == 0
 
 
 class Move:

@@ -6,7 +6,7 @@ The agents carry what the two daemons would carry, and do each step when they ar
 import os
 import shutil
 import signal
-import subprocess
+import stat
 import tempfile
 import time
 import uuid
@@ -36,6 +36,10 @@ def test_moves_a_persistent_vm_that_only_we_start(move):
     move.to_finish()
     assert move.states() == ("paused (migrating)", "paused (migrating)")
     assert move.destination.ask(f"state {move.uuid}", "state") == "state incoming"
+    # The unprivileged QEMU could make its socket there, and nobody but root can list or connect.
+    runtime = "/run/vmigrate/m"
+    assert stat.filemode(move.destination_host.inner(runtime).stat().st_mode) == "drwx-wx--T"
+    assert stat.filemode(move.source_host.inner(runtime).stat().st_mode) == "drwx------"
     assert move.finish_there() == "finished loaded"
     source, destination = move.states()
     assert source == "paused (migrating)"
@@ -106,6 +110,23 @@ def test_an_answer_that_nobody_can_read_is_still_a_success(move):
     move.source.tell("answer-garbled")
     assert move.source.expect("ended") == "ended ok"
     assert move.source_state() == "absent"
+
+
+def test_a_destination_that_cannot_prepare_says_why(move):
+    move.define()
+    move.join()
+    assert move.offer() == ([], [])
+    move.destination_host.run("ip", "link", "set", "br0", "name", "br7")
+    try:
+        move.destination.ask("incoming", "begun ok")
+        move.source.ask(f"outgoing {move.name}", "begun ok")
+        ended = move.source.expect("ended")
+    finally:
+        move.destination_host.run("ip", "link", "set", "br7", "name", "br0")
+    assert "br0" in ended
+    assert "br0" in move.destination.expect("failed")
+    assert move.destination.ask("discard", "discarded") == "discarded ok"
+    assert move.states() == ("running (booted)", "absent")
 
 
 def test_abort_during_the_memory(move):
@@ -298,15 +319,15 @@ def test_findings_at_the_destination(move, lab):
     destination.virsh("undefine", move.name)
 
     # The same path, but other storage: nothing there, then a faithful copy.
-    subprocess.run(destination.inside("mount", "--bind", elsewhere, lab.shared), check=True)
+    destination.run("mount", "--bind", elsewhere, lab.shared)
     assert any("cannot be reached on hostb" in finding for finding in move.offer()[1])
     make_boot_disk(elsewhere / move.image.name)
     assert any("is other storage" in finding for finding in move.offer()[1])
-    subprocess.run(destination.inside("umount", lab.shared), check=True)
+    destination.run("umount", lab.shared)
 
-    subprocess.run(destination.inside("ip", "link", "set", "br0", "name", "br7"), check=True)
+    destination.run("ip", "link", "set", "br0", "name", "br7")
     assert any("the bridge br0 of interface 52:54:00:12:34:56 does not exist" in f for f in move.offer()[1])
-    subprocess.run(destination.inside("ip", "link", "set", "br7", "name", "br0"), check=True)
+    destination.run("ip", "link", "set", "br7", "name", "br0")
     assert move.offer() == ([], [])
 
 
