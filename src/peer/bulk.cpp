@@ -18,6 +18,8 @@ constexpr std::size_t kHead = 12;
 /// link.
 const MonotonicTime kNoDeadline = MonotonicTime::max() - std::chrono::hours(24);
 
+const Error kClosed{ErrorCode::unreachable, "the session is closed", ""};
+
 void put_number(std::byte* to, std::uint64_t value, int bytes) {
   for (int i = bytes - 1; i >= 0; --i, value >>= 8) to[i] = static_cast<std::byte>(value & 0xff);
 }
@@ -29,9 +31,6 @@ std::uint64_t take_number(ByteView from) {
 }
 
 }  // namespace
-
-// --- Sending
-// ------------------------------------------------------------------------------------------------
 
 StripedSender::StripedSender(std::vector<TlsStream> connections)
     : connections_(std::move(connections)), queue_(kQueuedBytes) {
@@ -47,23 +46,23 @@ Result<> StripedSender::write(ByteView bytes) {
   while (!bytes.empty()) {
     const ByteView part = bytes.first(std::min(bytes.size(), kLongestBulkChunk));
     bytes = bytes.subspan(part.size());
-    total_ += part.size();
-    if (auto pushed = push({next_++, copy_of(part)}); !pushed) return pushed;
+    if (!queue_.push({next_++, copy_of(part)}, part.size())) {
+      const std::lock_guard lock(mutex_);
+      return fail(lost_.value_or(kClosed));
+    }
+    written_ += part.size();
   }
   return {};
 }
 
 Result<> StripedSender::finish() {
-  auto pushed = push({next_++, {}, true});
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return fail(*lost_);
+    total_ = written_;
+  }
   queue_.close();
-  return pushed;
-}
-
-Result<> StripedSender::push(Chunk chunk) {
-  const std::size_t weight = chunk.bytes.size();
-  if (queue_.push(std::move(chunk), weight)) return {};
-  const std::lock_guard lock(mutex_);
-  return fail(lost_);
+  return {};
 }
 
 void StripedSender::close() {
@@ -74,30 +73,35 @@ void StripedSender::close() {
 void StripedSender::lose(const Error& why) {
   {
     const std::lock_guard lock(mutex_);
-    lost_ = why.in("the memory's connection is lost");
+    if (!lost_) lost_ = why.in("the memory's connection is lost");
   }
   close();
 }
 
 void StripedSender::run(TlsStream& connection) {
   name_this_thread("bulk-out");
+  if (auto carried = carry_all(connection); !carried) lose(carried.error());
+}
+
+Result<> StripedSender::carry_all(TlsStream& connection) {
   ByteBuffer frame;
   while (auto chunk = queue_.pop()) {
     frame.resize(kHead);
     put_number(frame.data(), chunk->number, 8);
     put_number(frame.data() + 8, chunk->bytes.size(), 4);
     frame.insert(frame.end(), chunk->bytes.begin(), chunk->bytes.end());
-    if (chunk->end) {
-      frame.resize(kHead + 8);
-      put_number(frame.data() + kHead, total_, 8);
-    }
-    if (auto written = connection.write_all(frame, kNoDeadline); !written) return lose(written.error());
+    if (auto written = connection.write_all(frame, kNoDeadline); !written) return written;
   }
+  {
+    const std::lock_guard lock(mutex_);
+    if (!total_) return fail(lost_.value_or(kClosed));
+    frame.assign(kHead + 8, std::byte{0});
+    put_number(frame.data() + kHead, *total_, 8);
+  }
+  auto written = connection.write_all(frame, kNoDeadline);
   connection.say_goodbye();
+  return written;
 }
-
-// --- Receiving
-// ----------------------------------------------------------------------------------------------
 
 StripedReceiver::~StripedReceiver() {
   close();
@@ -114,9 +118,7 @@ bool StripedReceiver::join(TlsStream connection) {
 
 Result<ByteBuffer> StripedReceiver::read() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] {
-    return closed_ || lost_ || chunks_.contains(next_) || (ended_ && next_ == end_number_);
-  });
+  changed_.wait(lock, [this] { return closed_ || lost_ || chunks_.contains(next_) || left_ == 0; });
   if (const auto chunk = chunks_.find(next_); chunk != chunks_.end()) {
     ByteBuffer bytes = std::move(chunk->second);
     chunks_.erase(chunk);
@@ -125,8 +127,10 @@ Result<ByteBuffer> StripedReceiver::read() {
     changed_.notify_all();
     return bytes;
   }
-  if (ended_ && next_ == end_number_ && delivered_ == total_) return ByteBuffer{};
-  return fail(why_);
+  if (lost_) return fail(*lost_);
+  if (left_ == 0 && chunks_.empty() && delivered_ == total_) return ByteBuffer{};
+  if (left_ == 0) return fail(ErrorCode::refused, "the memory's stream ended with something missing");
+  return fail(kClosed);
 }
 
 void StripedReceiver::close() {
@@ -138,48 +142,56 @@ void StripedReceiver::close() {
 
 void StripedReceiver::run(TlsStream& connection) {
   name_this_thread("bulk-in");
-  Result<> going;
-  while (going) going = receive(connection);
+  Result<bool> going = true;
+  while (going && *going) going = receive(connection);
+  if (!going) lose(going.error());
+}
+
+void StripedReceiver::lose(const Error& why) {
   const std::lock_guard lock(mutex_);
-  // The sender lets go of each connection as soon as that one has nothing more to carry. Something is lost
-  // only when the last of them has ended and not everything is here.
-  why_ = going.error().in("the memory's connection is lost");
-  lost_ = --left_ == 0;
+  if (!lost_ && !closed_) lost_ = why.in("the memory's connection is lost");
   changed_.notify_all();
 }
 
-Result<> StripedReceiver::receive(TlsStream& connection) {
+Result<bool> StripedReceiver::receive(TlsStream& connection) {
   std::array<std::byte, kHead> head{};
-  if (auto read = connection.read_exactly(head, kNoDeadline); !read) return read;
+  if (auto read = connection.read_exactly(head, kNoDeadline); !read) return fail(read.error());
   const std::uint64_t number = take_number(ByteView(head).first(8));
   const std::uint64_t size = take_number(ByteView(head).subspan(8));
-  if (size > kLongestBulkChunk)
+  if (size > kLongestBulkChunk) {
     return fail(ErrorCode::refused, "the peer sent a chunk that is longer than allowed");
+  }
   if (size == 0) {
     std::array<std::byte, 8> total{};
-    if (auto read = connection.read_exactly(total, kNoDeadline); !read) return read;
-    const std::lock_guard lock(mutex_);
-    if (std::exchange(ended_, true)) return fail(ErrorCode::refused, "the peer ended its stream twice");
-    end_number_ = number;
-    total_ = take_number(total);
-    changed_.notify_all();
-    return {};
+    if (auto read = connection.read_exactly(total, kNoDeadline); !read) return fail(read.error());
+    if (auto taken = take_end(take_number(total)); !taken) return fail(taken.error());
+    return false;
   }
-  if (!wait_for_turn(number)) return fail(ErrorCode::cancelled, "closed");
+  if (!wait_for_turn(number)) return fail(kClosed);
   ByteBuffer bytes(size);
-  if (auto read = connection.read_exactly(bytes, kNoDeadline); !read) return read;
+  if (auto read = connection.read_exactly(bytes, kNoDeadline); !read) return fail(read.error());
   const std::lock_guard lock(mutex_);
   if (number < next_ || !chunks_.emplace(number, std::move(bytes)).second) {
     return fail(ErrorCode::refused, "the peer sent a chunk twice");
   }
+  changed_.notify_all();
+  return true;
+}
+
+Result<> StripedReceiver::take_end(std::uint64_t total) {
+  const std::lock_guard lock(mutex_);
+  if (total_.value_or(total) != total)
+    return fail(ErrorCode::refused, "the peer gave two lengths for one stream");
+  total_ = total;
+  --left_;
   changed_.notify_all();
   return {};
 }
 
 bool StripedReceiver::wait_for_turn(std::uint64_t number) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closed_ || number < next_ + kWindow; });
-  return !closed_;
+  changed_.wait(lock, [&] { return closed_ || lost_ || number < next_ + kWindow; });
+  return !closed_ && !lost_;
 }
 
 }  // namespace vmigrate::peer

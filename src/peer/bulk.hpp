@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,9 +18,10 @@
 /// connections has room. A connection goes one way, so one thread on either side has the TLS stream to
 /// itself.
 ///
-/// A chunk is: number (64 bits, big-endian, from 0), length (32 bits), bytes. Length 0 is the end, followed
-/// by the count of all bytes before it (64 bits): a stream that was cut off is never taken for one that has
-/// ended.
+/// A chunk is: number (64 bits, big-endian, from 0), length (32 bits), bytes. Length 0 is the connection's
+/// end, followed by the count of the whole stream's bytes (64 bits), the same on all connections. The stream
+/// has ended when each connection has said its end and all bytes are there; a connection that goes without
+/// saying it has lost something, so a stream that was cut off is never taken for one that has ended.
 namespace vmigrate::peer {
 
 class StripedSender : public BulkSender {
@@ -35,18 +37,18 @@ class StripedSender : public BulkSender {
   struct Chunk {
     std::uint64_t number = 0;
     ByteBuffer bytes;
-    bool end = false;
   };
   void run(TlsStream& connection);
-  Result<> push(Chunk chunk);
+  Result<> carry_all(TlsStream& connection);
   void lose(const Error& why);
 
   std::vector<TlsStream> connections_;
   BoundedQueue<Chunk> queue_;
-  std::uint64_t next_ = 0;
-  std::uint64_t total_ = 0;
+  std::uint64_t next_ = 0;  // the writer's own, like written_
+  std::uint64_t written_ = 0;
   std::mutex mutex_;
-  Error lost_{ErrorCode::unreachable, "the session is closed", ""};
+  std::optional<std::uint64_t> total_;  // once it is finished
+  std::optional<Error> lost_;
   std::vector<std::thread> threads_;
 };
 
@@ -57,7 +59,7 @@ class StripedSender : public BulkSender {
 /// first that its connection has not yet given, and that connection does not wait.
 class StripedReceiver : public BulkReceiver {
  public:
-  /// `connections`: how many may join, and have to end before something can be taken for lost.
+  /// `connections`: how many there will be; each has to say its end.
   explicit StripedReceiver(int connections) : left_(connections) {}
   ~StripedReceiver() override;
 
@@ -73,21 +75,21 @@ class StripedReceiver : public BulkReceiver {
     std::thread thread;
   };
   void run(TlsStream& connection);
-  Result<> receive(TlsStream& connection);
+  /// False once the connection has said its end.
+  Result<bool> receive(TlsStream& connection);
+  Result<> take_end(std::uint64_t total);
+  void lose(const Error& why);
   bool wait_for_turn(std::uint64_t number);
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, ByteBuffer> chunks_;
   std::uint64_t next_ = 0;
-  std::uint64_t total_ = 0;
   std::uint64_t delivered_ = 0;
-  bool ended_ = false;
-  std::uint64_t end_number_ = 0;
+  int left_;  // connections that have not said their end
+  std::optional<std::uint64_t> total_;
+  std::optional<Error> lost_;
   bool closed_ = false;
-  bool lost_ = false;  // no connection is left
-  int left_;           // connections that have not ended
-  Error why_{ErrorCode::unreachable, "the session is closed", ""};
   std::list<Connection> connections_;
 };
 

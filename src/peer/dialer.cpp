@@ -22,6 +22,7 @@ Result<TlsStream> connect_to(const Endpoint& endpoint, const std::string& name, 
   auto stream = TlsStream::handshake(std::move(*socket), endpoint.credentials, true, deadline);
   if (!stream) return fail(stream.error());
   const auto names = peer_names(stream->connection());
+  if (names.empty()) return fail(ErrorCode::not_allowed, "its certificate carries no name");
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     return fail(ErrorCode::not_allowed,
                 fmt::format("its certificate is for {}, not for {}", fmt::join(names, ", "), name));

@@ -8,17 +8,41 @@
 
 namespace vmigrate::peer {
 
+inline constexpr std::size_t kKibibyte = 1024;
+inline constexpr std::size_t kMebibyte = 1024 * kKibibyte;
+
 // docs/protocol.md lists them; a peer that exceeds one loses its session.
 inline constexpr std::uint32_t kProtocol = 1;
 inline constexpr std::uint32_t kOldestProtocol = 1;
 inline constexpr std::size_t kLongestHeader = 64;
-inline constexpr std::size_t kLongestPayload = 64 * 1024;
-inline constexpr std::size_t kLongestBulkChunk = 128 * 1024;
-/// Of what this side has to send and the link has not taken.
-inline constexpr std::size_t kMostQueued = 64 * 1024 * 1024;
+inline constexpr std::size_t kLongestPayload = 64 * kKibibyte;
+inline constexpr std::size_t kLongestBulkChunk = 128 * kKibibyte;
+/// Of what this side has to send and the link has not taken. More than the longest message.
+inline constexpr std::size_t kMostQueued = 18 * kMebibyte;
 
 constexpr std::size_t longest_message(Lane lane) {
-  return lane == Lane::hypervisor_rpc ? 16 * 1024 * 1024 : 4 * 1024 * 1024;
+  switch (lane) {
+    case Lane::control: return 4 * kMebibyte;
+    case Lane::hypervisor_rpc: return 16 * kMebibyte;
+    case Lane::ram_return: break;
+  }
+  return kMebibyte;
+}
+
+/// What a frame counts for beside its payload, so that many small ones are held back too.
+inline constexpr std::size_t kFrameCost = 64;
+/// A receiver lets so much gather before it grants it anew.
+inline constexpr std::size_t kGrantStep = 256 * kKibibyte;
+
+/// How much of a lane may be on its way or with the receiver, not yet dealt with. The longest message fits
+/// even while a step has not been granted yet, or it could never become whole.
+constexpr std::size_t window(Lane lane) {
+  return longest_message(lane) + 2 * kGrantStep;
+}
+
+constexpr bool is_message_lane(std::uint32_t lane) {
+  return lane >= static_cast<std::uint32_t>(Lane::control) &&
+         lane <= static_cast<std::uint32_t>(Lane::ram_return);
 }
 
 /// How long to wait for a peer. Tests shorten them.

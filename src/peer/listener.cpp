@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 // Connections that have not yet proved who they are.
 constexpr std::size_t kMostGreetings = 32;
 constexpr std::size_t kTokenBytes = 32;
+constexpr int kPauseWithoutDescriptors = 100;  // ms
 
 std::string random_token() {
   std::string token(kTokenBytes, '\0');
@@ -78,8 +79,12 @@ void Listener::run() {
     ::poll(entries.data(), entries.size(), -1);
     if (entries[1].revents != 0) return;
     FileDescriptor connection(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!connection) continue;
     reap();
+    if (!connection) {
+      // Out of descriptors, most likely: the one that waits is tried again when others may have gone.
+      ::poll(&entries[1], 1, kPauseWithoutDescriptors);
+      continue;
+    }
     const std::lock_guard lock(mutex_);
     // One too many is dropped at once: a host that was meant will dial again.
     if (greetings_.size() >= kMostGreetings) continue;

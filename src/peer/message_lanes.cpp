@@ -1,11 +1,11 @@
 #include "peer/message_lanes.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/thread_name.hpp"
 
@@ -14,10 +14,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool is_message_lane(std::uint32_t lane) {
-  return lane >= static_cast<std::uint32_t>(Lane::control) &&
-         lane <= static_cast<std::uint32_t>(Lane::ram_return);
-}
+constexpr std::size_t kLongestRecord = 16 * kKibibyte;
+// What is taken in before it is this side's turn again: a peer that never pauses must not keep it from
+// speaking, or from leaving.
+constexpr int kRecordsATurn = 32;
 
 }  // namespace
 
@@ -45,22 +45,22 @@ void MessageLanes::start(SessionEvents events) {
 }
 
 void MessageLanes::send(Lane lane, ByteBuffer message) {
-  {
+  if (is_closed()) return;
+  if (auto added = outgoing_.add(lane, std::move(message)); !added) {
     const std::lock_guard lock(mutex_);
-    if (closing_) return;
-    queued_ += message.size();
-    if (queued_ > kMostQueued)
-      overfull_ = true;
-    else
-      queues_[static_cast<std::uint32_t>(lane)].push_back(std::move(message));
+    broken_ = added.error();
   }
   wake();
+}
+
+void MessageLanes::dealt_with(Lane lane, std::size_t message_size) {
+  if (incoming_.dealt_with(lane, message_size)) wake();
 }
 
 void MessageLanes::close() {
   {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(closing_, true)) return;
+    if (closing_since_) return;
     closing_since_ = Clock::now();
   }
   wake();
@@ -68,7 +68,7 @@ void MessageLanes::close() {
 
 bool MessageLanes::is_closed() const {
   const std::lock_guard lock(mutex_);
-  return closing_;
+  return closing_since_.has_value();
 }
 
 void MessageLanes::wake() const {
@@ -81,15 +81,14 @@ void MessageLanes::run() {
   while (going) going = exchange();
   stream_.say_goodbye();
   stream_.interrupt();
-  if (!is_closed()) {
-    events_.closed(
-        Error{going.error().code == ErrorCode::refused ? ErrorCode::refused : ErrorCode::unreachable,
-              fmt::format("the link to {} is lost: {}", other_, going.error().message),
-              fmt::format("check the network to {}, and migrated there", other_)});
-  }
+  if (is_closed()) return;
+  const bool refused = going.error().code == ErrorCode::refused;
+  events_.closed(Error{refused ? ErrorCode::refused : ErrorCode::unreachable,
+                       fmt::format("the link to {} is lost: {}", other_, going.error().message),
+                       fmt::format("check the network to {}, and migrated there", other_)});
 }
 
-/// One turn: whatever can be read and written now, then a wait for more.
+/// One turn: what can be read and written now, then a wait for more.
 Result<> MessageLanes::exchange() {
   if (auto taken = take_in(); !taken) return taken;
   if (auto put = put_out(); !put) return put;
@@ -97,13 +96,15 @@ Result<> MessageLanes::exchange() {
 }
 
 Result<> MessageLanes::take_in() {
-  std::array<std::byte, 16 * 1024> chunk;
-  for (;;) {
-    const auto count = stream_.read_some(chunk);
+  // A whole record fits, so that TLS keeps nothing back that poll() does not know of.
+  std::array<std::byte, kLongestRecord> record;
+  for (int i = 0; i < kRecordsATurn; ++i) {
+    const auto count = stream_.read_some(record);
     if (!count) return fail(count.error());
     if (*count == 0) return {};
     last_heard_ = Clock::now();
-    reader_.add(ByteView(chunk.data(), *count));
+    if (said_farewell_) continue;
+    reader_.add(ByteView(record.data(), *count));
     for (;;) {
       auto frame = reader_.next();
       if (!frame) return fail(frame.error());
@@ -111,30 +112,39 @@ Result<> MessageLanes::take_in() {
       if (auto delivered = deliver(std::move(**frame)); !delivered) return delivered;
     }
   }
+  return {};
 }
 
 Result<> MessageLanes::deliver(Frame frame) {
-  if (frame.lane == 0 && frame.payload.empty()) return {};  // a sign of life
-  if (!is_message_lane(frame.lane))
-    return fail(ErrorCode::refused, fmt::format("it uses lane {}", frame.lane));
-  const Lane lane{frame.lane};
-  auto& message = incomplete_[frame.lane];
-  if (message.size() + frame.payload.size() > longest_message(lane)) {
-    return fail(ErrorCode::refused,
-                fmt::format("it sent a message on lane {} that is longer than allowed", frame.lane));
+  if (frame.lane == 0) return take_own(frame.payload);
+  auto message = incoming_.take(std::move(frame));
+  if (!message) return fail(message.error());
+  if (!*message || is_closed()) return {};
+  const Lane lane = (*message)->lane;
+  const std::size_t size = (*message)->bytes.size();
+  events_.message(lane, std::move((*message)->bytes));
+  if (!events_.dealt_with_later) incoming_.dealt_with(lane, size);
+  return {};
+}
+
+/// A frame of the session's own business: a sign of life, or a grant.
+Result<> MessageLanes::take_own(ByteView payload) {
+  if (payload.empty()) return {};
+  wire::Grant grant;
+  if (!grant.ParseFromArray(payload.data(), static_cast<int>(payload.size())) ||
+      !is_message_lane(grant.lane())) {
+    return fail(ErrorCode::refused, "it sent a grant that has no meaning");
   }
-  message.insert(message.end(), frame.payload.begin(), frame.payload.end());
-  if (!frame.more && !is_closed()) events_.message(lane, std::exchange(message, {}));
+  outgoing_.grant(Lane{grant.lane()}, grant.cost());
   return {};
 }
 
 Result<> MessageLanes::put_out() {
-  for (;;) {
+  if (const auto broken = what_broke()) return fail(*broken);
+  while (!said_farewell_) {
     if (output_sent_ == output_.size() && !fill_output()) {
       write_blocked_ = false;
-      const std::lock_guard lock(mutex_);
-      if (closing_) return fail(ErrorCode::cancelled, "closed");
-      if (overfull_) return fail(ErrorCode::refused, "it does not take what it is sent");
+      if (is_closed() && outgoing_.empty()) say_farewell();
       return {};
     }
     const auto count = stream_.write_some(ByteView(output_).subspan(output_sent_));
@@ -144,31 +154,38 @@ Result<> MessageLanes::put_out() {
     output_sent_ += *count;
     last_said_ = Clock::now();
   }
+  return {};
 }
 
 /// The next frame to send becomes the output. False when there is none.
 bool MessageLanes::fill_output() {
   output_.clear();
   output_sent_ = 0;
-  const std::lock_guard lock(mutex_);
-  for (auto& [lane, queue] : queues_) {
-    if (queue.empty()) continue;
-    std::size_t& sent = sent_of_first_[lane];
-    const ByteView rest = ByteView(queue.front()).subspan(sent);
-    const ByteView payload = rest.first(std::min(rest.size(), kLongestPayload));
-    const bool more = payload.size() < rest.size();
-    append_frame(output_, lane, more, payload);
-    sent += payload.size();
-    queued_ -= payload.size();
-    if (!more) {
-      queue.pop_front();
-      sent = 0;
-    }
-    return true;
-  }
+  if (incoming_.append_grant(output_) || outgoing_.append_next(output_)) return true;
   if (Clock::now() - last_said_ < patience_.sign_of_life) return false;
   append_frame(output_, 0, false, {});
   return true;
+}
+
+/// All is said. The other end still has to take it: if it went on talking to a closed socket, the kernel
+/// would reset the connection, and what is on its way would be lost. So this side listens until the other has
+/// hung up, too.
+void MessageLanes::say_farewell() {
+  stream_.say_goodbye();
+  stream_.end_writing();
+  said_farewell_ = true;
+}
+
+std::optional<Error> MessageLanes::what_broke() const {
+  const std::lock_guard lock(mutex_);
+  return broken_;
+}
+
+std::optional<MonotonicTime> MessageLanes::farewell_deadline() const {
+  const std::lock_guard lock(mutex_);
+  if (!closing_since_) return std::nullopt;
+  // As long as it gets on, it may take its time.
+  return std::max(*closing_since_, last_said_) + patience_.farewell;
 }
 
 Result<> MessageLanes::wait() {
@@ -176,13 +193,11 @@ Result<> MessageLanes::wait() {
   if (now - last_heard_ >= patience_.silence) {
     return fail(ErrorCode::unreachable, fmt::format("not a word for {}", to_string(patience_.silence)));
   }
-  MonotonicTime until = std::min(last_heard_ + patience_.silence, last_said_ + patience_.sign_of_life);
-  {
-    const std::lock_guard lock(mutex_);
-    if (closing_) {
-      if (now >= closing_since_ + patience_.farewell) return fail(ErrorCode::cancelled, "closed");
-      until = std::min(until, closing_since_ + patience_.farewell);
-    }
+  MonotonicTime until = last_heard_ + patience_.silence;
+  if (!said_farewell_ && !write_blocked_) until = std::min(until, last_said_ + patience_.sign_of_life);
+  if (const auto deadline = farewell_deadline()) {
+    if (now >= *deadline) return fail(ErrorCode::cancelled, "closed");
+    until = std::min(until, *deadline);
   }
   std::array<pollfd, 2> entries{{{stream_.descriptor(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
   if (write_blocked_) entries[0].events |= POLLOUT;

@@ -1,28 +1,23 @@
 #pragma once
 
-#include <array>
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "base/file_descriptor.hpp"
 #include "peer/frame.hpp"
+#include "peer/incoming_lanes.hpp"
 #include "peer/limits.hpp"
+#include "peer/outgoing_lanes.hpp"
 #include "peer/session.hpp"
 #include "peer/tls_stream.hpp"
 
 namespace vmigrate::peer {
 
 /// The message lanes of a session, on its control connection: one thread ("peer") that alone uses the TLS
-/// stream.
-///
-/// What is to be sent goes out in the order of the lanes, 64 KiB at a time, so that a long message of one
-/// lane does not keep a more important one waiting. Nothing is acknowledged: TCP holds a sender back, and
-/// what it then piles up here is limited.
+/// stream. OutgoingLanes says what goes out next, IncomingLanes what may come in.
 class MessageLanes {
  public:
   /// `other` names the peer in errors.
@@ -33,6 +28,7 @@ class MessageLanes {
 
   void start(SessionEvents events);
   void send(Lane lane, ByteBuffer message);
+  void dealt_with(Lane lane, std::size_t message_size);
   /// No more events; what was sent before still goes out, within Patience::farewell. Does not wait for it.
   void close();
   bool is_closed() const;
@@ -42,9 +38,13 @@ class MessageLanes {
   Result<> exchange();
   Result<> take_in();
   Result<> deliver(Frame frame);
+  Result<> take_own(ByteView payload);
   Result<> put_out();
   bool fill_output();
   Result<> wait();
+  void say_farewell();
+  std::optional<Error> what_broke() const;
+  std::optional<MonotonicTime> farewell_deadline() const;
   void wake() const;
 
   TlsStream stream_;
@@ -53,23 +53,21 @@ class MessageLanes {
   const FileDescriptor wake_;
   SessionEvents events_;
   std::once_flag started_;
+  OutgoingLanes outgoing_;
+  IncomingLanes incoming_;
 
   mutable std::mutex mutex_;
-  std::map<std::uint32_t, std::deque<ByteBuffer>> queues_;  // by lane: the lowest goes first
-  std::map<std::uint32_t, std::size_t> sent_of_first_;      // bytes of each lane's first message that are out
-  std::size_t queued_ = 0;
-  bool closing_ = false;
-  bool overfull_ = false;
+  std::optional<MonotonicTime> closing_since_;
+  std::optional<Error> broken_;  // by what was to be sent
 
   // The thread's own.
   FrameReader reader_;
-  std::map<std::uint32_t, ByteBuffer> incomplete_;
   ByteBuffer output_;
   std::size_t output_sent_ = 0;
   bool write_blocked_ = false;
+  bool said_farewell_ = false;
   MonotonicTime last_heard_;
   MonotonicTime last_said_;
-  MonotonicTime closing_since_;
   std::thread thread_;
 };
 

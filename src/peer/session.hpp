@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,6 +51,9 @@ struct SessionEvents {
   /// The session is over, once: the peer closed it, the link died (noticed within 5 s), or it broke the
   /// protocol. Not called after close() was called from this side.
   std::function<void(Error)> closed;
+  /// A message counts as dealt with when `message` returns. With this set, only when dealt_with() says so:
+  /// for who queues messages, so that the peer cannot make that queue grow.
+  bool dealt_with_later = false;
 };
 
 /// A connected and authenticated session: one migration, or one question. The destructor closes it.
@@ -62,12 +66,14 @@ class Session {
   /// Takes the message over and returns at once; order within a lane is kept. Messages sent after the session
   /// has ended are dropped: `closed` tells.
   virtual void send(Lane lane, ByteBuffer message) = 0;
+  /// See SessionEvents::dealt_with_later. From any thread; in the order of the messages or not.
+  virtual void dealt_with(Lane /*lane*/, std::size_t /*message_size*/) {}
   /// The RAM lane. The side that dialled sends, the other receives; asking for the wrong end is a programming
   /// error.
   virtual BulkSender& bulk_sender() = 0;
   virtual BulkReceiver& bulk_receiver() = 0;
-  /// Ends the session and unblocks both bulk ends. What was sent on the message lanes before is still
-  /// delivered if the link holds.
+  /// Ends the session and unblocks both bulk ends (as the session's own end does). What was sent on the
+  /// message lanes before is still delivered if the link holds.
   virtual void close() = 0;
 };
 

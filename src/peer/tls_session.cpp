@@ -30,29 +30,45 @@ TlsSession::TlsSession(PeerIdentity peer, TlsStream control, Patience patience,
 }
 
 TlsSession::~TlsSession() {
-  close();
+  TlsSession::close();
+}
+
+void TlsSession::start(SessionEvents events) {
+  // A dead link shows on the control connection; a bulk end that waits for the wire would not notice.
+  events.closed = [this, tell = std::move(events.closed)](const Error& why) {
+    end_bulk();
+    tell(why);
+  };
+  lanes_.start(std::move(events));
 }
 
 BulkSender& TlsSession::bulk_sender() {
+  std::call_once(sender_opened_, [this] { open_sender(); });
+  return *sender_;
+}
+
+void TlsSession::open_sender() {
+  auto connections = open_bulk_();  // not under the mutex: it takes a while, and close() must not
   const std::lock_guard lock(mutex_);
-  if (sender_) return *sender_;
-  auto connections = open_bulk_();
-  if (!connections || closed_) {
+  if (!connections || over_) {
     sender_ = std::make_unique<NoSender>(
         connections ? Error{ErrorCode::unreachable, "the session is closed", ""} : connections.error());
-  } else {
-    auto striped = std::make_unique<StripedSender>(std::move(*connections));
-    striped_ = striped.get();
-    sender_ = std::move(striped);
+    return;
   }
-  return *sender_;
+  auto striped = std::make_unique<StripedSender>(std::move(*connections));
+  striped_ = striped.get();
+  sender_ = std::move(striped);
 }
 
 void TlsSession::close() {
   lanes_.close();
+  end_bulk();
+}
+
+void TlsSession::end_bulk() {
   if (receiver_) receiver_->close();
   const std::lock_guard lock(mutex_);
-  closed_ = true;
+  over_ = true;
   if (striped_ != nullptr) striped_->close();
 }
 

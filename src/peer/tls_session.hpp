@@ -25,18 +25,23 @@ class TlsSession : public Session {
   ~TlsSession() override;
 
   const PeerIdentity& peer() const override { return peer_; }
-  void start(SessionEvents events) override { lanes_.start(std::move(events)); }
+  void start(SessionEvents events) override;
   void send(Lane lane, ByteBuffer message) override { lanes_.send(lane, std::move(message)); }
+  void dealt_with(Lane lane, std::size_t message_size) override { lanes_.dealt_with(lane, message_size); }
   BulkSender& bulk_sender() override;
   BulkReceiver& bulk_receiver() override { return *receiver_; }
   void close() override;
 
  private:
+  void end_bulk();
+  void open_sender();
+
   const PeerIdentity peer_;
   const OpenBulk open_bulk_;
   const std::shared_ptr<StripedReceiver> receiver_;
+  std::once_flag sender_opened_;
   std::mutex mutex_;
-  bool closed_ = false;
+  bool over_ = false;
   std::unique_ptr<BulkSender> sender_;
   StripedSender* striped_ = nullptr;  // sender_, unless the bulk connections could not be opened
   MessageLanes lanes_;

@@ -1,6 +1,7 @@
 #include "peer/tls_stream.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
@@ -9,11 +10,45 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "base/units.hpp"
+
 namespace vmigrate::peer {
 namespace {
 
+constexpr Milliseconds kHearOut{1'000};
+
 std::string system_error(int number) {
   return std::generic_category().message(number);
+}
+
+/// Whether this is how the other end says that it does not accept our certificate (RFC 8446, 6.2).
+bool is_about_certificate(int alert) {
+  switch (alert) {
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_DECRYPT_ERROR:  // signed by another authority of the same name
+    case SSL_AD_CERTIFICATE_REQUIRED: return true;
+    default: return false;
+  }
+}
+
+/// What OpenSSL says that is neither about the socket nor about the other end's certificate.
+Error protocol_error() {
+  const unsigned long code = ::ERR_peek_error();
+  const int reason = ERR_GET_REASON(code);
+  const std::string words = openssl_error();
+  if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    return {ErrorCode::unreachable, "the other end vanished", ""};
+  }
+  if (is_about_certificate(reason - SSL_AD_REASON_OFFSET)) {
+    return {ErrorCode::not_allowed, "it does not accept this host's certificate: " + words, ""};
+  }
+  return {ErrorCode::refused, "something else than migrated talks there, or an old one: TLS: " + words, ""};
 }
 
 }  // namespace
@@ -35,7 +70,10 @@ Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials&
     ::ERR_clear_error();
     const int result = ::SSL_do_handshake(stream.connection_.get());
     if (result == 1) return stream;
-    if (auto again = stream.outcome(result, 0); !again) return fail(again.error());
+    if (auto again = stream.outcome(result, 0); !again) {
+      stream.hear_out(deadline);
+      return fail(again.error());
+    }
     if (auto waited = stream.wait(deadline); !waited) return fail(waited.error());
   }
 }
@@ -100,11 +138,7 @@ Error TlsStream::error_of(int result) const {
     return {ErrorCode::not_allowed,
             std::string("its certificate is not accepted: ") + ::X509_verify_cert_error_string(verdict), ""};
   }
-  // Alerts that the other end sends when it does not accept our certificate have these words.
-  const auto reason = openssl_error();
-  const bool ended = reason.find("unexpected eof") != std::string::npos;
-  return {ended ? ErrorCode::unreachable : ErrorCode::not_allowed,
-          ended ? "the other end vanished" : "TLS: " + reason, ""};
+  return protocol_error();
 }
 
 Result<> TlsStream::wait(MonotonicTime deadline) {
@@ -114,6 +148,23 @@ Result<> TlsStream::wait(MonotonicTime deadline) {
   const int ready = ::poll(&entry, 1, static_cast<int>(std::min<Milliseconds::rep>(left.count(), 60'000)));
   if (ready < 0 && errno != EINTR) return fail_errno("poll", errno);
   return {};
+}
+
+/// After a handshake that failed: why is on its way to the other end. What that still says is thrown away;
+/// unread, it would make the kernel reset the connection, and the other end would never learn the reason.
+void TlsStream::hear_out(MonotonicTime deadline) {
+  end_writing();
+  wants_write_ = false;
+  const auto enough = std::min(deadline, std::chrono::steady_clock::now() + kHearOut);
+  std::array<std::byte, 4096> ignored;
+  while (wait(enough)) {
+    const auto count = ::recv(socket_.get(), ignored.data(), ignored.size(), 0);
+    if (count == 0 || (count < 0 && errno != EAGAIN)) return;
+  }
+}
+
+void TlsStream::end_writing() {
+  ::shutdown(socket_.get(), SHUT_WR);
 }
 
 void TlsStream::say_goodbye() {

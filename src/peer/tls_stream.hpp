@@ -32,6 +32,8 @@ class TlsStream {
 
   /// Tells the other end that nothing follows; without waiting.
   void say_goodbye();
+  /// Nothing is written after this; reading goes on.
+  void end_writing();
   /// From any thread: everything fails from now on.
   void interrupt();
   int descriptor() const { return socket_.get(); }
@@ -45,6 +47,7 @@ class TlsStream {
       : socket_(std::move(socket)), connection_(std::move(connection)) {}
   Result<> wait(MonotonicTime deadline);
   Error error_of(int result) const;
+  void hear_out(MonotonicTime deadline);
   /// 0 when the call has to be made again later.
   Result<std::size_t> outcome(int result, std::size_t count);
 

@@ -1,0 +1,190 @@
+// The RAM lane: striped over connections, joined in order, never taken for whole when it is not.
+#include <atomic>
+#include <random>
+
+#include <gmock/gmock.h>
+
+#include "relay.hpp"
+#include "two_hosts.hpp"
+
+namespace vmigrate::peer {
+namespace {
+
+class Bulk : public TwoHosts {
+ protected:
+  void join(int connections) {
+    bulk_connections_ = connections;
+    listen();
+    relay_ = std::make_unique<Relay>(port());
+    auto session = TlsDialer(dialling(relay_->port())).dial("hostb");
+    ASSERT_TRUE(session) << session.error().message;
+    here_ = std::move(*session);
+    there_ = accepted();
+    here_->start(heard_here_.events());
+    there_->start(heard_there_.events());
+  }
+
+  /// Writes in pieces of random sizes, then finishes. The first error ends it.
+  static Result<> write_all(BulkSender& sender, ByteView bytes, std::uint32_t seed) {
+    std::mt19937 random(seed);
+    while (!bytes.empty()) {
+      // Mostly small, sometimes several chunks at once.
+      const std::size_t most = random() % 8 == 0 ? 400'000 : 5'000;
+      const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), 1 + random() % most));
+      if (auto written = sender.write(piece); !written) return written;
+      bytes = bytes.subspan(piece.size());
+    }
+    return sender.finish();
+  }
+
+  /// Everything up to the end, or the error.
+  static Result<ByteBuffer> read_all(BulkReceiver& receiver) {
+    ByteBuffer all;
+    for (;;) {
+      auto piece = receiver.read();
+      if (!piece) return fail(piece.error());
+      if (piece->empty()) return all;
+      EXPECT_LE(piece->size(), kMebibyte);
+      all.insert(all.end(), piece->begin(), piece->end());
+    }
+  }
+
+  Recorder heard_here_;
+  Recorder heard_there_;
+  std::unique_ptr<Relay> relay_;
+  std::unique_ptr<Session> here_;
+  std::unique_ptr<Session> there_;
+};
+
+class BulkOver : public Bulk, public testing::WithParamInterface<int> {};
+
+TEST_P(BulkOver, SeveralConnectionsArrivesWhole) {
+  join(GetParam());
+  const auto bytes = patterned_bytes(24 * kMebibyte);
+  std::thread writer([&] { EXPECT_TRUE(write_all(here_->bulk_sender(), bytes, 3)); });
+  const auto read = read_all(there_->bulk_receiver());
+  writer.join();
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(*read == bytes);
+  EXPECT_EQ(relay_->connections(), 1U + static_cast<std::size_t>(GetParam()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Connections, BulkOver, testing::Values(1, 2, 3, 4));
+
+TEST_F(Bulk, MayBeEmpty) {
+  join(2);
+  EXPECT_TRUE(here_->bulk_sender().finish());
+  const auto read = read_all(there_->bulk_receiver());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->empty());
+  // The end stays the end.
+  EXPECT_TRUE(there_->bulk_receiver().read()->empty());
+}
+
+TEST_F(Bulk, OpensNoConnectionsForASessionThatSendsNone) {
+  join(2);
+  here_->send(Lane::control, bytes_of("only a question"));
+  heard_there_.next_message();
+  EXPECT_EQ(relay_->connections(), 1U);
+}
+
+TEST_F(Bulk, IsNeverTakenForWholeWhenTheLinkIsCut) {
+  const auto bytes = patterned_bytes(4 * kMebibyte);
+  for (const std::uint64_t cut : {1U, 5'000U, 300'000U, 1'500'000U, 4'000'000U}) {
+    join(1);
+    relay_->cut_all_after(1, cut);
+    std::thread writer([&] { (void)write_all(here_->bulk_sender(), bytes, 5); });
+    EXPECT_FALSE(read_all(there_->bulk_receiver())) << "cut after " << cut;
+    here_->close();
+    writer.join();
+  }
+}
+
+// Both ends learn of it from the lost connection itself: the control connection lives.
+TEST_F(Bulk, FailsOnBothEndsWhenOneOfItsConnectionsIsLost) {
+  join(3);
+  std::thread writer([&] {
+    const auto bytes = ByteBuffer(kMebibyte);
+    while (here_->bulk_sender().write(bytes)) {
+    }
+    EXPECT_FALSE(here_->bulk_sender().finish());
+  });
+  ASSERT_TRUE(there_->bulk_receiver().read());
+  relay_->cut(2);
+  EXPECT_FALSE(read_all(there_->bulk_receiver()));
+  writer.join();
+}
+
+TEST_F(Bulk, FailsOnBothEndsWhenTheLinkIsDead) {
+  join(2);
+  std::thread writer([&] {
+    const auto bytes = ByteBuffer(kMebibyte);
+    while (here_->bulk_sender().write(bytes)) {
+    }
+  });
+  ASSERT_TRUE(there_->bulk_receiver().read());
+  relay_->stall();
+  EXPECT_FALSE(read_all(there_->bulk_receiver()));
+  writer.join();
+}
+
+TEST_F(Bulk, IsHeldBackByItsReader) {
+  join(2);
+  std::atomic<std::size_t> written = 0;
+  std::thread writer([&] {
+    const auto piece = ByteBuffer(64 * kKibibyte);
+    while (here_->bulk_sender().write(piece)) written += piece.size();
+  });
+  // The kernel's buffers on both sides and in the relay, the window of the receiver, the queue of the sender.
+  constexpr std::size_t kMostOnTheWay = 40 * kMebibyte;
+  std::size_t read = 0;
+  std::size_t most = 0;
+  while (read < 100 * kMebibyte) {
+    const auto piece = there_->bulk_receiver().read();
+    ASSERT_TRUE(piece);
+    read += piece->size();
+    most = std::max(most, written - std::min(read, written.load()));
+  }
+  EXPECT_LT(most, kMostOnTheWay);
+  here_->close();
+  writer.join();
+}
+
+TEST_F(Bulk, LetsGoOfAWriterWhenTheSessionIsClosed) {
+  join(2);
+  std::thread writer([&] {
+    const auto bytes = ByteBuffer(kMebibyte);
+    while (here_->bulk_sender().write(bytes)) {
+    }
+  });
+  relay_->await_passed(1, Relay::Direction::to_target, kMebibyte);
+  here_->close();
+  writer.join();
+  EXPECT_FALSE(here_->bulk_sender().write(ByteBuffer(1)));
+}
+
+TEST_F(Bulk, LetsGoOfAReaderWhenTheSessionIsClosed) {
+  join(2);
+  std::thread reader([&] { EXPECT_FALSE(there_->bulk_receiver().read()); });
+  there_->close();
+  reader.join();
+}
+
+TEST_F(Bulk, FailsForAReaderWhoseSenderGoesWithoutAWord) {
+  join(2);
+  ASSERT_TRUE(here_->bulk_sender().write(bytes_of("half")));
+  EXPECT_EQ(*there_->bulk_receiver().read(), bytes_of("half"));
+  here_.reset();
+  EXPECT_FALSE(there_->bulk_receiver().read());
+}
+
+TEST_F(Bulk, SaysWhenItsConnectionsCannotBeOpened) {
+  join(2);
+  stop_listening();
+  const auto written = here_->bulk_sender().write(bytes_of("memory"));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, ErrorCode::unreachable);
+}
+
+}  // namespace
+}  // namespace vmigrate::peer

@@ -1,0 +1,302 @@
+// What strangers and broken peers can do to a listener and to a session: nothing, but be turned away.
+#include <atomic>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <sys/socket.h>
+
+#include "largest_block.hpp"
+#include "peer/frame.hpp"
+#include "sockets.hpp"
+#include "two_hosts.hpp"
+
+namespace vmigrate::peer {
+namespace {
+
+using testing::HasSubstr;
+
+/// Somebody with a good certificate who does not keep to the protocol.
+class Hostile : public TwoHosts {
+ protected:
+  static MonotonicTime soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(30); }
+
+  TlsStream connect(const Endpoint& as) const {
+    auto stream = TlsStream::handshake(connect_to(port()), as.credentials, true, soon());
+    EXPECT_TRUE(stream) << stream.error().message;
+    return std::move(*stream);
+  }
+  TlsStream connect() { return connect(dialling(port())); }
+
+  static wire::Opening hello() {
+    wire::Opening opening;
+    opening.mutable_hello()->set_protocol(kProtocol);
+    opening.mutable_hello()->set_oldest_protocol(kOldestProtocol);
+    return opening;
+  }
+
+  /// The connection of a session that hostb has accepted and started.
+  TlsStream begin_session() {
+    auto stream = connect();
+    EXPECT_TRUE(write_opening(stream, hello(), soon()));
+    auto answer = read_answer(stream, soon());
+    EXPECT_TRUE(answer) << answer.error().message;
+    welcome_ = answer->welcome();
+    there_ = accepted();
+    there_->start(heard_there_.events());
+    return stream;
+  }
+
+  static Result<wire::OpeningAnswer> ask(TlsStream& stream, const wire::Opening& opening) {
+    EXPECT_TRUE(write_opening(stream, opening, soon()));
+    return read_answer(stream, soon());
+  }
+
+  wire::Opening join(int token) const {
+    wire::Opening opening;
+    opening.mutable_join()->set_session(welcome_.session());
+    opening.mutable_join()->set_token(welcome_.bulk_tokens(token));
+    return opening;
+  }
+
+  /// Until hostb has hung up.
+  static void wait_for_hang_up(TlsStream& stream) {
+    std::array<std::byte, 1> byte{};
+    while (stream.read_exactly(byte, soon())) {
+    }
+  }
+
+  static ByteBuffer lengths(std::uint32_t header, std::uint32_t payload) {
+    ByteBuffer bytes;
+    bytes.reserve(8);
+    for (const auto value : {header, payload}) {
+      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::byte>(value >> shift));
+    }
+    return bytes;
+  }
+
+  void expect_session_refused(TlsStream& stream, ByteView bytes, const std::string& why) {
+    largest_block = 0;
+    (void)stream.write_all(bytes, soon());
+    const auto error = heard_there_.wait_for_end();
+    EXPECT_EQ(error.code, ErrorCode::refused);
+    EXPECT_THAT(error.message, HasSubstr(why));
+  }
+
+  wire::Welcome welcome_;
+  Recorder heard_there_;
+  std::unique_ptr<Session> there_;
+};
+
+TEST_F(Hostile, GarbageOnThePortHurtsNobody) {
+  listen();
+  const std::vector<ByteBuffer> all{patterned_bytes(100'000, 1),        patterned_bytes(3, 2),
+                                    bytes_of("GET / HTTP/1.1\r\n\r\n"), bytes_of("\x16\x03\x01\xff\xff"),
+                                    lengths(UINT32_MAX, UINT32_MAX),    {}};
+  for (const auto& bytes : all) {
+    const auto socket = connect_to(port());
+    largest_block = 0;
+    send_all(socket, bytes);
+    ::shutdown(socket.get(), SHUT_WR);
+    read_to_end(socket);
+    EXPECT_LT(largest_block, kMebibyte);
+  }
+  expect_still_listening();
+}
+
+TEST_F(Hostile, WhoeverSaysNothingIsHungUpOn) {
+  patience_.opening = Milliseconds(300);
+  listen();
+  const auto silent = connect_to(port());
+  const auto half = connect_to(port());
+  send_all(half, as_byte_view(std::string("\x16\x03\x01\x02\x00\x01", 6)));
+  auto authenticated = connect();
+  auto half_hello = connect();
+  ASSERT_TRUE(half_hello.write_all(ByteView(lengths(0, 100)), soon()));
+  read_to_end(silent);
+  read_to_end(half);
+  wait_for_hang_up(authenticated);
+  wait_for_hang_up(half_hello);
+}
+
+TEST_F(Hostile, ManyWhoSayNothingDoNotStayInTheWay) {
+  patience_.opening = Milliseconds(300);
+  listen();
+  std::vector<FileDescriptor> silent;
+  for (int i = 0; i < 200; ++i) silent.push_back(connect_to(port()));
+  for (const auto& socket : silent) read_to_end(socket);
+  expect_still_listening();
+}
+
+TEST_F(Hostile, AnUnfinishedGreetingDoesNotKeepTheListenerFromItsEnd) {
+  patience_.opening = Milliseconds(300);
+  listen();
+  const auto silent = connect_to(port());
+  auto authenticated = connect();
+  stop_listening();
+}
+
+TEST_F(Hostile, AFirstFrameOfAnySizeIsRefusedBeforeMemoryIsTaken) {
+  listen();
+  for (const auto& bytes :
+       {lengths(0, UINT32_MAX), lengths(UINT32_MAX, 0), lengths(65, 0), lengths(0, 65'537)}) {
+    auto stream = connect();
+    largest_block = 0;
+    ASSERT_TRUE(stream.write_all(bytes, soon()));
+    wait_for_hang_up(stream);
+    EXPECT_LT(largest_block, kMebibyte);
+  }
+  expect_still_listening();
+}
+
+TEST_F(Hostile, AFirstFrameThatIsNoOpeningIsRefused) {
+  listen();
+  ByteBuffer random_payload;
+  append_frame(random_payload, 0, false, patterned_bytes(1'000));
+  ByteBuffer other_lane;
+  append_frame(other_lane, 1, false, as_byte_view(hello().SerializeAsString()));
+  ByteBuffer nothing;
+  append_frame(nothing, 0, false, {});
+  for (const auto& bytes : {random_payload, other_lane, nothing}) {
+    auto stream = connect();
+    ASSERT_TRUE(stream.write_all(bytes, soon()));
+    wait_for_hang_up(stream);
+  }
+  expect_still_listening();
+}
+
+TEST_F(Hostile, AFrameOfASessionIsRefusedBeforeMemoryIsTaken) {
+  listen();
+  for (const auto& bytes :
+       {lengths(0, UINT32_MAX), lengths(UINT32_MAX, 0), lengths(65, 0), lengths(0, 65'537)}) {
+    auto stream = begin_session();
+    expect_session_refused(stream, bytes, "longer than allowed");
+    EXPECT_LT(largest_block, kMebibyte);
+    heard_there_ = Recorder();
+  }
+}
+
+TEST_F(Hostile, AMessageThatNeverEndsIsRefused) {
+  listen();
+  auto stream = begin_session();
+  ByteBuffer frames;
+  for (std::size_t sent = 0; sent <= longest_message(Lane::control); sent += kLongestPayload) {
+    append_frame(frames, 1, true, ByteBuffer(kLongestPayload));
+  }
+  expect_session_refused(stream, frames, "lane 1");
+}
+
+TEST_F(Hostile, MoreThanWasGrantedIsRefused) {
+  listen();
+  auto stream = connect();
+  ASSERT_TRUE(write_opening(stream, hello(), soon()));
+  ASSERT_TRUE(read_answer(stream, soon()));
+  there_ = accepted();
+  auto events = heard_there_.events();
+  events.dealt_with_later = true;
+  there_->start(std::move(events));
+  ByteBuffer frames;
+  // Empty messages: each still counts for something.
+  for (std::size_t cost = 0; cost <= window(Lane::ram_return); cost += kFrameCost)
+    append_frame(frames, 3, false, {});
+  expect_session_refused(stream, frames, "more on lane 3 than it was granted");
+}
+
+TEST_F(Hostile, UnknownLanesAndSenselessGrantsAreRefused) {
+  listen();
+  wire::Grant grant;
+  grant.set_lane(9);
+  ByteBuffer senseless;
+  append_frame(senseless, 0, false, as_byte_view(grant.SerializeAsString()));
+  ByteBuffer unknown;
+  append_frame(unknown, 4, false, bytes_of("?"));
+  ByteBuffer unreadable = lengths(3, 0);
+  for (int i = 0; i < 3; ++i) unreadable.push_back(std::byte{0xff});
+  for (const auto& bytes : {senseless, unknown, unreadable}) {
+    auto stream = begin_session();
+    expect_session_refused(stream, bytes, "");
+    heard_there_ = Recorder();
+  }
+}
+
+TEST_F(Hostile, ATokenIsGoodOnceAndForItsOwnerOnly) {
+  auto there = endpoint("hostb");
+  there.peers["hosta"] = {};
+  there.peers["hostc"] = {};
+  listen(there);
+  const auto session = begin_session();
+  auto unknown = join(0);
+  unknown.mutable_join()->set_token(std::string(32, 'x'));
+  auto empty = join(0);
+  empty.mutable_join()->clear_token();
+  auto other_session = join(0);
+  other_session.mutable_join()->set_session(std::string(32, 'x'));
+  for (const auto& opening : {unknown, empty, other_session}) {
+    auto stream = connect();
+    const auto answer = ask(stream, opening);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::not_allowed);
+  }
+  auto thief = connect(endpoint("hostc"));
+  EXPECT_FALSE(ask(thief, join(0)));
+  auto owner = connect();
+  EXPECT_TRUE(ask(owner, join(0)));
+  auto again = connect();
+  EXPECT_FALSE(ask(again, join(0)));
+}
+
+TEST_F(Hostile, ATokenEndsWithItsSession) {
+  listen();
+  const auto session = begin_session();
+  there_.reset();
+  auto stream = connect();
+  EXPECT_FALSE(ask(stream, join(0)));
+}
+
+TEST_F(Hostile, ABulkChunkOfAnySizeIsRefusedBeforeMemoryIsTaken) {
+  listen();
+  const auto session = begin_session();
+  auto stream = connect();
+  ASSERT_TRUE(ask(stream, join(0)));
+  largest_block = 0;
+  ByteBuffer head(8);
+  const auto size = lengths(UINT32_MAX, 0);
+  head.insert(head.end(), size.begin(), size.begin() + 4);
+  ASSERT_TRUE(stream.write_all(head, soon()));
+  const auto read = there_->bulk_receiver().read();
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, ErrorCode::refused);
+  EXPECT_LT(largest_block, kMebibyte);
+}
+
+TEST_F(Hostile, ABulkStreamWithALieAboutItsLengthIsNotTakenForWhole) {
+  bulk_connections_ = 1;
+  listen();
+  const auto session = begin_session();
+  auto stream = connect();
+  ASSERT_TRUE(ask(stream, join(0)));
+  ByteBuffer end(12 + 8);
+  end.back() = std::byte{5};
+  ASSERT_TRUE(stream.write_all(end, soon()));
+  EXPECT_FALSE(there_->bulk_receiver().read());
+}
+
+// A peer that goes on and on must not keep a session from ending.
+TEST_F(Hostile, AFloodDoesNotKeepASessionFromItsEnd) {
+  listen();
+  auto stream = begin_session();
+  std::atomic<bool> refused = false;
+  std::thread flood([&] {
+    ByteBuffer frames;
+    for (int i = 0; i < 1'000; ++i) append_frame(frames, 0, false, {});
+    while (stream.write_all(frames, soon())) {
+    }
+    refused = true;
+  });
+  there_->send(Lane::control, bytes_of("heard?"));
+  there_.reset();
+  flood.join();
+  EXPECT_TRUE(refused);
+}
+
+}  // namespace
+}  // namespace vmigrate::peer

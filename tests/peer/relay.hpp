@@ -1,0 +1,68 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <thread>
+
+#include "base/bytes.hpp"
+#include "base/file_descriptor.hpp"
+
+namespace vmigrate::peer {
+
+/// Stands between two daemons and passes on what they say until told otherwise: a network that a test can
+/// break. Connections are counted from 0, in the order in which they came.
+class Relay {
+ public:
+  enum class Direction { to_target, from_target };
+
+  /// Listens on 127.0.0.1; everything goes to `target_port` there.
+  explicit Relay(std::uint16_t target_port);
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  std::uint16_t port() const { return port_; }
+  /// Passes nothing on in this direction, as when a cable is pulled; no end is told.
+  void stall(Direction direction);
+  void stall();
+  /// Goes on where it was stalled; nothing was lost.
+  void resume();
+  /// Resets one connection.
+  void cut(std::size_t connection);
+  /// Resets all connections once so many bytes have gone to the target on this one, which may be yet to come.
+  void cut_all_after(std::size_t connection, std::uint64_t bytes);
+
+  std::size_t connections() const;
+  /// Waits until so many bytes have passed on a connection since it began.
+  void await_passed(std::size_t connection, Direction direction, std::uint64_t bytes);
+  std::uint64_t passed(std::size_t connection, Direction direction) const;
+
+ private:
+  struct Pair {
+    FileDescriptor near;
+    FileDescriptor far;
+    std::uint64_t passed[2] = {0, 0};
+    std::thread threads[2];
+  };
+  void run();
+  void pump(Pair& pair, Direction direction);
+  void count(Pair& pair, Direction direction, std::size_t bytes);
+  Pair& pair_at(std::size_t index);
+  static void reset(Pair& pair);
+
+  const std::uint16_t target_port_;
+  const FileDescriptor listener_;
+  const std::uint16_t port_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::list<Pair> pairs_;
+  std::size_t limited_ = SIZE_MAX;
+  std::uint64_t limit_ = UINT64_MAX;
+  bool stalled_[2] = {false, false};
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace vmigrate::peer
