@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "vmigrate_version.hpp"
 
 namespace vmigrate::cli {
 namespace {
@@ -9,17 +10,17 @@ namespace {
 int version(const Context& context) {
   control::Request request;
   request.mutable_version();
-  if (context.format == Format::table) print_result(context, request, "vmigrate " VMIGRATE_VERSION "\n");
+  if (context.format == Format::table) print_result(context, request, fmt::format("vmigrate {}\n", kVersion));
   return ask_once(context, request, [&](const control::Response& response) {
     const auto& daemon = response.version();
     print_result(context, daemon,
                  fmt::format("migrated {}{}\n", daemon.version(),
                              daemon.hypervisor().empty() ? "" : fmt::format(" ({})", daemon.hypervisor())));
-    if (daemon.version() != VMIGRATE_VERSION) {
+    if (daemon.version() != kVersion) {
       print_message(
           fmt::format("warning: this is vmigrate {}, and the daemon that runs is {}; restart it: "
                       "systemctl restart migrated\n",
-                      VMIGRATE_VERSION, daemon.version()));
+                      kVersion, daemon.version()));
     }
     return 0;
   });

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -79,7 +80,7 @@ class Server::Implementation {
       : options_(std::move(options)),
         listener_(std::move(listener)),
         handler_(handler),
-        acceptor_(io_, stream_protocol(), listener_.take_socket().release()) {
+        acceptor_(io_, stream_protocol(), listener_->take_socket().release()) {
     asio::post(io_, [this] { accept(); });
     thread_ = std::thread([this] {
       name_this_thread("control");
@@ -88,9 +89,15 @@ class Server::Implementation {
   }
 
   ~Implementation() {
+    close();
+    workers_.clear();  // joins them; what they say goes nowhere, since every outbox is closed
+  }
+
+  void close() {
+    if (!thread_.joinable()) return;
     asio::post(io_, [this] { stop(); });
     thread_.join();
-    workers_.clear();  // joins them; what they say goes nowhere, since every outbox is closed
+    listener_.reset();
   }
 
   Implementation(const Implementation&) = delete;
@@ -170,7 +177,7 @@ class Server::Implementation {
   }
 
   const ServerOptions options_;
-  Listener listener_;
+  std::optional<Listener> listener_;
   RequestHandler& handler_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
@@ -185,6 +192,10 @@ class Server::Implementation {
 Server::Server(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {
 }
 Server::~Server() = default;
+
+void Server::close() {
+  implementation_->close();
+}
 
 Result<std::unique_ptr<Server>> Server::create(ServerOptions options, RequestHandler& handler) {
   auto listener = Listener::open(options.path, options.group);

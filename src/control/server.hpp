@@ -23,9 +23,12 @@ class Server {
  public:
   /// From its return on clients are served.
   static Result<std::unique_ptr<Server>> create(ServerOptions options, RequestHandler& handler);
-  /// Takes no more clients, writes the last responses that are ready, ends the other connections, and waits
-  /// for requests that are being handled.
+  /// close(), and waits for requests that are being handled.
   ~Server();
+  /// Takes no more clients, writes the last responses that are ready (for a second at most), ends the other
+  /// connections and removes the socket. Does not wait for requests that are being handled; what they still
+  /// answer goes nowhere. Call once.
+  void close();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

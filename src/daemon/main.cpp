@@ -117,6 +117,7 @@ Result<> serve(const Configuration& configuration) {
   ::sd_notify(0, "STOPPING=1");
   spdlog::info("stopping: taking back what has not been handed over");
   manager.wind_down(kPatienceAtTheEnd);
+  (*server)->close();  // whoever waits for one of these migrations learns how it ended
   // What is left is in the hands of the other host, or of libvirt. Ending the objects would touch it; the end
   // of the process does not, and the journal knows how to go on.
   std::_Exit(EXIT_SUCCESS);

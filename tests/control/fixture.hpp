@@ -39,6 +39,7 @@ class ControlTest : public testing::Test {
   /// Serves with `function` until the test ends or stop_serving().
   void serve(FunctionHandler::Function function, ServerOptions options = {});
   void stop_serving() { server_.reset(); }
+  Server& server() { return *server_; }
 
   /// All responses to `request`; the test fails when there is an error.
   std::vector<Response> ask_for_all(const Request& request) const;

@@ -191,5 +191,22 @@ TEST_F(ServerTest, AnAnswerGivenBeforeItsEndStillArrives) {
   EXPECT_EQ((*response)->version().version().size(), kSize);
 }
 
+TEST_F(ServerTest, ClosingDoesNotWaitForARequestThatBlocks) {
+  std::promise<void> handling;
+  std::promise<void> release;
+  serve([&, released = release.get_future().share()](const Request&, const Caller&, auto responder) {
+    handling.set_value();
+    released.wait();
+    responder->finish(version_response(1));
+  });
+  auto client = Client::connect(socket_path()).value();
+  ASSERT_TRUE(client.send(list_request()));
+  handling.get_future().wait();
+  server().close();
+  EXPECT_FALSE(client.receive());
+  EXPECT_NE(::access(socket_path().c_str(), F_OK), 0);
+  release.set_value();
+}
+
 }  // namespace
 }  // namespace vmigrate::control
