@@ -189,7 +189,8 @@ Result<> SourceMigration::begin() {
   auto directory = RuntimeDirectory::create(options.runtime_directory);
   if (!directory) return fail(directory.error());
   directory_.emplace(std::move(*directory));
-  options.max_pause = options_.max_pause;
+  downtime_limit_ = downtime_limit(1, options_.max_pause);
+  options.max_pause = downtime_limit_;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
   // Letters are dropped once this is gone, whenever the hypervisor's threads come to speak.
@@ -363,8 +364,19 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
 void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
   progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, report_.progress);
+  raise_downtime_limit(memory.pass);
   report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
   publish();
+}
+
+void SourceMigration::raise_downtime_limit(std::uint32_t pass) {
+  const auto limit = downtime_limit(pass, options_.max_pause);
+  if (limit <= downtime_limit_ || !move_) return;
+  downtime_limit_ = limit;
+  if (const auto set = move_->set_max_pause(limit); !set) {
+    spdlog::warn("{}: cannot allow a pause of {}: {}", label(), vmigrate::to_string(limit),
+                 set.error().message);
+  }
 }
 
 // --- What it leads to

@@ -70,6 +70,7 @@ class SourceMigration {
   void on_hypervisor_ended(const Result<>& result);
   void on_verdict(const Verdict& verdict);
   void on_progress(const hypervisor::MemoryProgress& memory);
+  void raise_downtime_limit(std::uint32_t pass);
 
   // What it leads to. Only `record` can fail for good; the others come back as events, or try again.
   Result<> act(handover::source::Action action);
@@ -123,6 +124,7 @@ class SourceMigration {
   ByteBuffer destination_answer_;
   Verdict verdict_;  ///< the one that said `running`
   std::optional<ProgressMeter> progress_meter_;
+  Milliseconds downtime_limit_{};
 
   MonotonicTime started_;
   std::optional<MonotonicTime> vcpus_stopped_;

@@ -38,6 +38,17 @@ TEST(Forecast, ThePauseIsWhatRemainsAtTheRate) {
   EXPECT_EQ(pause_if_stopped_now({1}, {}), std::nullopt);
 }
 
+TEST(Forecast, TheDowntimeLimitBeginsSmallAndEndsAtWhatIsAllowed) {
+  const Milliseconds allowed(300);
+  EXPECT_EQ(downtime_limit(1, allowed), Milliseconds(20));
+  EXPECT_EQ(downtime_limit(2, allowed), Milliseconds(20));
+  EXPECT_EQ(downtime_limit(3, allowed), Milliseconds(40));
+  EXPECT_EQ(downtime_limit(5, allowed), Milliseconds(160));
+  EXPECT_EQ(downtime_limit(6, allowed), allowed);
+  EXPECT_EQ(downtime_limit(4'000'000'000, allowed), allowed);
+  EXPECT_EQ(downtime_limit(1, Milliseconds(5)), Milliseconds(5));
+}
+
 RC_GTEST_PROP(Forecast, MoreDirtNeverShortensTheWay,
               (std::uint32_t remaining, std::uint32_t moved, std::uint32_t a, std::uint32_t b)) {
   const Bytes bytes{std::uint64_t{remaining} * 1000};
