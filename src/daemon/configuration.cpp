@@ -160,8 +160,7 @@ std::vector<TomlKey> schema(Configuration* to) {
                         {"runtime", into_path(&to->paths.runtime)},
                         {"state", into_path(&to->paths.state)}}),
       section("control", {{"group", into_string(&to->control.group)}}),
-      section("hypervisor", {{"uri", into_string(&to->hypervisor.uri)},
-                             {"rpc_socket", into_string(&to->hypervisor.rpc_socket)}}),
+      section("hypervisor", {{"rpc_socket", into_string(&to->hypervisor.rpc_socket)}}),
       section("migration", {{"max_pause", parsed([to](const std::string& text) {
                                return read_max_pause(text, &to->migration.max_pause);
                              })},

@@ -37,8 +37,7 @@ struct Configuration {
     std::string group = "libvirt";  ///< empty: the daemon's own
   } control;
   struct {
-    std::string uri = "qemu:///system";
-    std::string rpc_socket;  ///< libvirt's own; empty: found from the URI
+    std::string rpc_socket;  ///< of the libvirt daemon; empty: found
   } hypervisor;
   struct {
     Milliseconds max_pause{300};

@@ -6,6 +6,7 @@
 #include <regex>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -40,10 +41,10 @@ std::string host_name() {
 std::string all_of(const Configuration& configuration) {
   const auto& c = configuration;
   std::string text;
-  for (const auto& part : {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate,
-                           c.tls.key, c.tls.ca, c.paths.control_socket, c.paths.runtime, c.paths.state,
-                           c.control.group, c.hypervisor.uri, c.hypervisor.rpc_socket,
-                           to_string(c.migration.max_pause), to_string(c.migration.bandwidth), c.log.level}) {
+  for (const auto& part :
+       {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate, c.tls.key, c.tls.ca,
+        c.paths.control_socket, c.paths.runtime, c.paths.state, c.control.group, c.hypervisor.rpc_socket,
+        to_string(c.migration.max_pause), to_string(c.migration.bandwidth), c.log.level}) {
     text += part + "|";
   }
   for (const auto& [name, peer] : c.peers) text += name + "=" + peer.address + "|";
@@ -54,7 +55,7 @@ TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
                                    "|0.0.0.0|16510|/etc/vmigrate/host.pem|/etc/vmigrate/host.key|"
                                    "/etc/vmigrate/ca.pem|/run/vmigrate/migrated.sock|/run/vmigrate|"
-                                   "/var/lib/vmigrate|libvirt|qemu:///system||300 ms|0 B/s|info|");
+                                   "/var/lib/vmigrate|libvirt||300 ms|0 B/s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -75,7 +76,6 @@ TEST(Configuration, EveryOptionIsTakenOver) {
     [control]
     group = "kvm"
     [hypervisor]
-    uri = "qemu+unix:///system?socket=/a/libvirt-sock"
     rpc_socket = "/a/libvirt-sock"
     [migration]
     max_pause = "1.5s"
@@ -87,28 +87,43 @@ TEST(Configuration, EveryOptionIsTakenOver) {
   )");
   EXPECT_EQ(all_of(configuration),
             "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/run|/a/state|kvm|"
-            "qemu+unix:///system?socket=/a/libvirt-sock|/a/libvirt-sock|1.5 s|250 MB/s|debug|"
+            "/a/libvirt-sock|1.5 s|250 MB/s|debug|"
             "hostb=10.0.0.2:16510|");
 }
 
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  EXPECT_TRUE(file) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// The packaged file with every option in force: they are commented with "#" alone, prose with "# ".
+std::string uncommented(const std::string& packaged) {
+  return std::regex_replace(packaged, std::regex("(^|\n)#(?=[a-z\\[])"), "$1");
+}
+
 TEST(Configuration, ThePackagedFileSaysTheDefaults) {
-  std::ifstream file(PACKAGED_CONFIGURATION);
-  ASSERT_TRUE(file) << PACKAGED_CONFIGURATION;
-  const std::string packaged{std::istreambuf_iterator<char>(file), {}};
+  const auto packaged = content_of(PACKAGED_CONFIGURATION);
   EXPECT_EQ(all_of(parse(packaged)), all_of(parse("")));
 
-  // Options are commented with "#" alone, prose with "# ".
-  const std::regex commented_option("(^|\n)#(?=[a-z\\[])");
-  const std::string uncommented = std::regex_replace(packaged, commented_option, "$1");
   auto expected = parse("");
   expected.host.name = "hosta";  // the example's own
   expected.peers["hostb"] = {"hostb.example.org", 16510, "hostb.example.org:16510"};
   expected.peers["hostc"] = {"10.0.0.3", 16510, "10.0.0.3:16510"};
-  EXPECT_EQ(all_of(parse(uncommented)), all_of(expected));
+  EXPECT_EQ(all_of(parse(uncommented(packaged))), all_of(expected));
+}
+
+TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
+  const auto packaged = uncommented(content_of(PACKAGED_CONFIGURATION));
+  const auto manual = content_of(MANUAL_PAGE);
   for (const std::string option :
        {"name", "address", "port", "certificate", "key", "ca", "control_socket", "runtime", "state", "group",
-        "uri", "rpc_socket", "max_pause", "bandwidth", "level"}) {
-    EXPECT_THAT(uncommented, HasSubstr("\n" + option + " = "));
+        "rpc_socket", "max_pause", "bandwidth", "level"}) {
+    std::smatch line;
+    ASSERT_TRUE(std::regex_search(packaged, line, std::regex(fmt::format("\n{} = (.*)\n", option))))
+        << option;
+    const std::string value = option == "name" ? "\"_NAME_\"" : line[1].str();
+    EXPECT_THAT(manual, HasSubstr(fmt::format("\n*{}* = {}", option, value)));
   }
 }
 
