@@ -54,7 +54,10 @@ void ProgressDisplay::log(const control::Migration& migration) {
   if (phase == logged_phase_ && elapsed < logged_at_ms_ + kLogIntervalMs) return;
   logged_phase_ = phase;
   logged_at_ms_ = elapsed;
-  print_message(progress_line(migration, context_.message_style) + "\n");
+  auto line = progress_line(migration, context_.message_style);
+  if (line == logged_line_) return;
+  print_message(line + "\n");
+  logged_line_ = std::move(line);
 }
 
 void ProgressDisplay::note(const std::string& text) {

@@ -31,6 +31,7 @@ class ProgressDisplay {
   Bar bar_;
   std::size_t drawn_lines_ = 0;
   std::string logged_phase_;
+  std::string logged_line_;
   std::uint32_t logged_at_ms_ = 0;
 };
 

@@ -62,6 +62,17 @@ TEST_F(FollowTest, OffATerminalThereIsALineASecond) {
   EXPECT_EQ(std::ranges::count(ended.errors, '\n'), 5) << ended.errors;
 }
 
+TEST_F(FollowTest, OffATerminalNothingIsSaidTwice) {
+  start();
+  auto migration = migration_in(control::CLEAN_UP);
+  for (std::uint32_t elapsed = 6000; elapsed <= 9000; elapsed += 1000) {
+    migration.mutable_progress()->set_elapsed_ms(elapsed);
+    reports_->send(response_with(migration));
+  }
+  reports_->finish(response_with(completed()));
+  EXPECT_EQ(std::ranges::count(program_->wait().errors, '\n'), 3);
+}
+
 TEST_F(FollowTest, TheRequestSaysWhatWasAskedFor) {
   start({"--max-pause", "50ms", "--bandwidth", "2Gbit", "--keep-source-definition"});
   const auto& asked = request_.start();
