@@ -11,8 +11,6 @@
 namespace vmigrate::daemon {
 namespace {
 
-using hypervisor::DomainState;
-
 control::Response error_response(const Error& error, std::string vm_state) {
   control::Response response;
   *response.mutable_error() = to_proto(error, std::move(vm_state));
@@ -114,7 +112,7 @@ void Api::follow(const std::string& migration, const std::shared_ptr<control::Re
                  bool only_the_end) {
   const auto number = parts_.board.new_watch();
   responder->on_disconnect([&board = parts_.board, number] { board.unwatch(number); });
-  const auto tell = [&board = parts_.board, responder, only_the_end](const control::Migration& report) {
+  const auto tell = [responder, only_the_end](const control::Migration& report) {
     if (has_ended(report)) return responder->finish(migration_response(report));
     if (!only_the_end) responder->send(migration_response(report));
   };
@@ -126,7 +124,7 @@ void Api::follow(const std::string& migration, const std::shared_ptr<control::Re
   responder->finish(past ? migration_response(std::move(*past)) : error_response(past.error(), ""));
 }
 
-Api::Answer Api::show(const control::Show& request) {
+Api::Answer Api::show(const control::Show& request) const {
   return parts_.board.find(request.vm_or_id()).map(migration_response);
 }
 
@@ -240,7 +238,7 @@ Api::Answer Api::doctor() {
   return response;
 }
 
-Api::Answer Api::version() {
+Api::Answer Api::version() const {
   control::Response response;
   auto* version = response.mutable_version();
   version->set_version(kVersion);

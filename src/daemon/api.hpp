@@ -24,7 +24,7 @@ class Api : public control::RequestHandler {
     Doctor& doctor;
   };
 
-  explicit Api(Parts parts) : parts_(std::move(parts)) {}
+  explicit Api(Parts parts) : parts_(parts) {}
 
   void handle(const control::Request& request, const control::Caller& caller,
               std::shared_ptr<control::Responder> responder) override;
@@ -41,11 +41,11 @@ class Api : public control::RequestHandler {
               bool only_the_end);
   Answer check(const control::Check& request);
   Answer list();
-  Answer show(const control::Show& request);
+  Answer show(const control::Show& request) const;
   Answer history(const control::History& request);
   Answer hosts();
   Answer doctor();
-  Answer version();
+  Answer version() const;
   Answer resolve(const control::Resolve& request);
   /// "web1 runs on hosta", for an error about a VM; empty when it cannot be said.
   std::string whereabouts(const std::string& vm);

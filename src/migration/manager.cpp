@@ -49,11 +49,13 @@ Result<> Manager::recover() {
     task.peer = record.peer;
     auto claim = claims_.claim(record.vm);
     if (record.role == handover::Role::source) {
-      task.source = std::make_shared<SourceMigration>(edges_, record, std::move(claim), publish_);
-      run(std::move(task), "source", [source = task.source] { source->run(); });
+      auto source = std::make_shared<SourceMigration>(edges_, record, std::move(claim), publish_);
+      task.source = source;
+      run(std::move(task), "source", [source] { source->run(); });
     } else {
-      task.recovered = std::make_shared<DestinationMigration>(edges_, record, std::move(claim), publish_);
-      run(std::move(task), "destination", [recovered = task.recovered] { recovered->run(); });
+      auto recovered = std::make_shared<DestinationMigration>(edges_, record, std::move(claim), publish_);
+      task.recovered = recovered;
+      run(std::move(task), "destination", [recovered] { recovered->run(); });
     }
   }
   return {};
@@ -164,7 +166,9 @@ void Manager::wind_down(Milliseconds patience) {
     if (task.source) task.source->cancel();
   }
   finished_.wait_for(lock, patience, [this] {
-    return std::all_of(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.finished; });
+    // What arrives here needs no waiting for: its source sees the link go, and keeps its VM.
+    return std::none_of(tasks_.begin(), tasks_.end(),
+                        [](const Task& task) { return task.source != nullptr; });
   });
 }
 

@@ -12,7 +12,7 @@ namespace vmigrate::migration {
 namespace {
 
 // Large enough to amortise a system call and a frame, small beside what 50 ms of any wire holds.
-constexpr std::size_t kChunk = 256 * 1024;
+constexpr std::size_t kChunk = std::size_t{256} * 1024;
 
 }  // namespace
 

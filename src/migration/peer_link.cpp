@@ -65,8 +65,8 @@ Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, c
   std::optional<Result<ControlMessage>> answer;
   auto mailbox = std::make_shared<Mailbox>();
   PeerLink link(std::move(*session), mailbox,
-                {[&answer](ControlMessage message) { answer = std::move(message); }, [](ByteBuffer) {},
-                 [](ByteBuffer) {}, [&answer](const Error& why) { answer = fail(why); }});
+                {[&answer](ControlMessage message) { answer = std::move(message); }, [](const ByteBuffer&) {},
+                 [](const ByteBuffer&) {}, [&answer](const Error& why) { answer = fail(why); }});
   link.send(question);
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!answer && mailbox->handle_one(deadline)) {

@@ -36,7 +36,7 @@ handover::Record first_record(const MigrationId& id, const hypervisor::DomainDes
 
 }  // namespace
 
-SourceMigration::SourceMigration(Edges edges, MigrationId id, hypervisor::DomainDescription domain,
+SourceMigration::SourceMigration(Edges edges, const MigrationId& id, hypervisor::DomainDescription domain,
                                  StartOptions options, std::optional<Claims::Claim> claim, Publish publish)
     : edges_(std::move(edges)),
       options_(std::move(options)),

@@ -32,8 +32,8 @@ struct StartOptions {
 /// Everything runs on the thread that calls run(). Other threads leave letters.
 class SourceMigration {
  public:
-  SourceMigration(Edges edges, MigrationId id, hypervisor::DomainDescription domain, StartOptions options,
-                  std::optional<Claims::Claim> claim, Publish publish);
+  SourceMigration(Edges edges, const MigrationId& id, hypervisor::DomainDescription domain,
+                  StartOptions options, std::optional<Claims::Claim> claim, Publish publish);
   /// One that the journal says is not over: an earlier life of this daemon began it.
   SourceMigration(Edges edges, const handover::Record& record, std::optional<Claims::Claim> claim,
                   Publish publish);
