@@ -30,6 +30,16 @@ std::uint64_t take_number(ByteView from) {
   return value;
 }
 
+ByteBuffer make_chunk(std::uint64_t number, ByteView bytes) {
+  ByteBuffer chunk;
+  chunk.reserve(kHead + bytes.size());
+  chunk.resize(kHead);
+  put_number(chunk.data(), number, 8);
+  put_number(chunk.data() + 8, bytes.size(), 4);
+  chunk.insert(chunk.end(), bytes.begin(), bytes.end());
+  return chunk;
+}
+
 }  // namespace
 
 StripedSender::StripedSender(std::vector<TlsStream> connections)
@@ -46,7 +56,7 @@ Result<> StripedSender::write(ByteView bytes) {
   while (!bytes.empty()) {
     const ByteView part = bytes.first(std::min(bytes.size(), kLongestBulkChunk));
     bytes = bytes.subspan(part.size());
-    if (!queue_.push({next_++, copy_of(part)}, part.size())) {
+    if (!queue_.push(make_chunk(next_++, part), part.size())) {
       const std::lock_guard lock(mutex_);
       return fail(lost_.value_or(kClosed));
     }
@@ -84,21 +94,16 @@ void StripedSender::run(TlsStream& connection) {
 }
 
 Result<> StripedSender::carry_all(TlsStream& connection) {
-  ByteBuffer frame;
   while (auto chunk = queue_.pop()) {
-    frame.resize(kHead);
-    put_number(frame.data(), chunk->number, 8);
-    put_number(frame.data() + 8, chunk->bytes.size(), 4);
-    frame.insert(frame.end(), chunk->bytes.begin(), chunk->bytes.end());
-    if (auto written = connection.write_all(frame, kNoDeadline); !written) return written;
+    if (auto written = connection.write_all(*chunk, kNoDeadline); !written) return written;
   }
+  ByteBuffer end(kHead + sizeof(std::uint64_t));
   {
     const std::lock_guard lock(mutex_);
     if (!total_) return fail(lost_.value_or(kClosed));
-    frame.assign(kHead + 8, std::byte{0});
-    put_number(frame.data() + kHead, *total_, 8);
+    put_number(end.data() + kHead, *total_, 8);
   }
-  auto written = connection.write_all(frame, kNoDeadline);
+  auto written = connection.write_all(end, kNoDeadline);
   connection.say_goodbye();
   return written;
 }

@@ -34,17 +34,13 @@ class StripedSender : public BulkSender {
   void close();
 
  private:
-  struct Chunk {
-    std::uint64_t number = 0;
-    ByteBuffer bytes;
-  };
   void run(TlsStream& connection);
   Result<> carry_all(TlsStream& connection);
   void lose(const Error& why);
 
   std::vector<TlsStream> connections_;
-  BoundedQueue<Chunk> queue_;
-  std::uint64_t next_ = 0;  // the writer's own, like written_
+  BoundedQueue<ByteBuffer> queue_;  // whole chunks, as they go out
+  std::uint64_t next_ = 0;          // the writer's own, like written_
   std::uint64_t written_ = 0;
   std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished

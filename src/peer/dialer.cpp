@@ -70,6 +70,7 @@ Result<wire::Welcome> greet(const Endpoint& endpoint, TlsStream& stream, Monoton
   hello->set_protocol(endpoint.protocol);
   hello->set_oldest_protocol(endpoint.oldest_protocol);
   hello->set_software(endpoint.software);
+  hello->mutable_features()->Assign(endpoint.features.begin(), endpoint.features.end());
   if (auto written = write_opening(stream, opening, deadline); !written) return fail(written.error());
   const auto answer = read_answer(stream, deadline);
   if (!answer) return fail(answer.error());
@@ -96,8 +97,10 @@ Result<std::unique_ptr<Session>> TlsDialer::dial(const std::string& host) {
   if (!stream) return fail(about(host, address, stream.error()));
   const auto welcome = greet(endpoint_, *stream, deadline);
   if (!welcome) return fail(about(host, address, welcome.error()));
-  return std::make_unique<TlsSession>(PeerIdentity{host, fmt::format("{}:{}", address.host, address.port)},
-                                      std::move(*stream), endpoint_.patience,
+  PeerIdentity peer{host,
+                    fmt::format("{}:{}", address.host, address.port),
+                    {welcome->features().begin(), welcome->features().end()}};
+  return std::make_unique<TlsSession>(std::move(peer), std::move(*stream), endpoint_.patience,
                                       [endpoint = endpoint_, host, address, welcome = *welcome] {
                                         return open_bulk(endpoint, host, address, welcome);
                                       });

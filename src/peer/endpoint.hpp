@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "peer/credentials.hpp"
 #include "peer/limits.hpp"
@@ -19,6 +20,7 @@ struct Endpoint {
   Credentials credentials;
   std::map<std::string, HostAddress> peers;  ///< by the name that their certificates carry
   std::string software;                      ///< version, for people
+  std::vector<std::string> features{};       ///< that this side has; a session uses what both have
   int bulk_connections = 2;
   Patience patience{};
   std::uint32_t protocol = kProtocol;

@@ -147,7 +147,7 @@ Result<> Listener::greet_as(TlsStream stream, const std::string& host, const std
   const auto opening = read_opening(stream, deadline);
   if (!opening) return fail(opening.error());
   if (opening->has_hello())
-    return begin_session(std::move(stream), opening->hello(), {host, address}, deadline);
+    return begin_session(std::move(stream), opening->hello(), {host, address, {}}, deadline);
   if (opening->has_join()) return join_session(std::move(stream), opening->join(), host, deadline);
   return fail(ErrorCode::refused, "it opened with nothing that is known here");
 }
@@ -171,6 +171,11 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
   auto* welcome = answer.mutable_welcome();
   welcome->set_protocol(protocol);
   welcome->set_software(endpoint_.software);
+  for (const auto& feature : endpoint_.features) {
+    const auto& offered = hello.features();
+    if (std::find(offered.begin(), offered.end(), feature) != offered.end()) peer.features.push_back(feature);
+  }
+  welcome->mutable_features()->Assign(peer.features.begin(), peer.features.end());
   welcome->set_session(random_token());
   Open open{peer.host, receiver, {}};
   for (int i = 0; i < endpoint_.bulk_connections; ++i) {

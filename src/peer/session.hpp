@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
@@ -24,6 +25,8 @@ enum class Lane : std::uint32_t {
 struct PeerIdentity {
   std::string host;     ///< the name it is configured under
   std::string address;  ///< "10.0.0.2:16510"
+  /// What it can do and this side can, too, by its own word: see Endpoint::features.
+  std::vector<std::string> features{};
 };
 
 /// The RAM lane's sending end: one ordered byte stream over however many connections the session has.

@@ -20,7 +20,7 @@ namespace {
 constexpr int kBacklog = 64;
 // Linux's own scale of packet priorities: TC_PRIO_INTERACTIVE, the first band of the default queue.
 constexpr int kInteractive = 6;
-constexpr int kUnsentBulk = 256 * 1024;
+constexpr int kUnsent = 256 * 1024;
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -115,9 +115,8 @@ void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_af
   if (traffic == Traffic::messages) {
     set(socket, SOL_SOCKET, SO_PRIORITY, kInteractive);
     set(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(give_up_after.count()));
-  } else {
-    set(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentBulk);
   }
+  set(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
 }
 
 }  // namespace vmigrate::peer

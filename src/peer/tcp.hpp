@@ -20,8 +20,8 @@ std::uint16_t local_port(const FileDescriptor& socket);
 /// "10.0.0.2:40123", "[fd00::2]:40123"
 std::string remote_address(const FileDescriptor& socket);
 
-/// Settings by what the connection carries: messages go first and at once; of bulk little is kept in the
-/// kernel, since what is there cannot be taken back, or overtaken.
+/// Messages go first, and a link that takes none for so long is given up. Of either kind little is kept in
+/// the kernel: what is there cannot be overtaken any more.
 void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after);
 
 }  // namespace vmigrate::peer

@@ -141,6 +141,19 @@ TEST_F(Dialling, SpeaksTheOlderVersionOfTheTwo) {
   EXPECT_TRUE(TlsDialer(here).dial("hostb"));
 }
 
+TEST_F(Dialling, AgreesOnTheFeaturesThatBothHave) {
+  auto there = endpoint("hostb");
+  there.peers["hosta"] = {};
+  there.features = {"newer", "common", "also-common"};
+  listen(there);
+  auto here = dialling(port());
+  here.features = {"also-common", "common", "older"};
+  const auto session = TlsDialer(here).dial("hostb");
+  ASSERT_TRUE(session) << session.error().message;
+  EXPECT_THAT((*session)->peer().features, testing::UnorderedElementsAre("common", "also-common"));
+  EXPECT_EQ(accepted()->peer().features, (*session)->peer().features);
+}
+
 TEST_F(Dialling, SaysThatAPortIsTaken) {
   const auto taken = listen_anywhere();
   const auto listener = Listener::create(endpoint("hostb"), "127.0.0.1", port_of(taken), [](auto) {});

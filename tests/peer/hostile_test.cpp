@@ -66,10 +66,10 @@ class Hostile : public TwoHosts {
   }
 
   static ByteBuffer lengths(std::uint32_t header, std::uint32_t payload) {
-    ByteBuffer bytes;
-    bytes.reserve(8);
-    for (const auto value : {header, payload}) {
-      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::byte>(value >> shift));
+    ByteBuffer bytes(8);
+    for (std::size_t i = 0; i < 4; ++i) {
+      bytes[i] = static_cast<std::byte>(header >> (24 - 8 * i));
+      bytes[4 + i] = static_cast<std::byte>(payload >> (24 - 8 * i));
     }
     return bytes;
   }
@@ -121,8 +121,8 @@ TEST_F(Hostile, WhoeverSaysNothingIsHungUpOn) {
 TEST_F(Hostile, ManyWhoSayNothingDoNotStayInTheWay) {
   patience_.opening = Milliseconds(300);
   listen();
-  std::vector<FileDescriptor> silent;
-  for (int i = 0; i < 200; ++i) silent.push_back(connect_to(port()));
+  std::vector<FileDescriptor> silent(200);
+  for (auto& socket : silent) socket = connect_to(port());
   for (const auto& socket : silent) read_to_end(socket);
   expect_still_listening();
 }

@@ -144,6 +144,32 @@ TEST_F(Lanes, EndWhenOneDirectionIsDead) {
   EXPECT_EQ(heard_here_.wait_for_end().code, ErrorCode::unreachable);
 }
 
+// Whoever is slow on one lane holds up that lane alone, and is not taken for dead.
+TEST_F(Lanes, WaitForAReceiverThatHasNotDealtWithOneOfThem) {
+  listen();
+  auto here = dial();
+  ASSERT_TRUE(here);
+  const auto there = accepted();
+  Recorder heard;
+  auto events = heard.events();
+  events.dealt_with_later = true;
+  there->start(std::move(events));
+  (*here)->start(heard_here_.events());
+  constexpr std::size_t kSize = 100'000;
+  constexpr std::size_t kFit = window(Lane::ram_return) / (kSize + 2 * kFrameCost);
+  for (std::size_t i = 0; i < kFit + 2; ++i) (*here)->send(Lane::ram_return, ByteBuffer(kSize));
+  (*here)->send(Lane::hypervisor_rpc, bytes_of("passes"));
+  std::size_t heard_of_it = 0;
+  while (heard.next_message().first == Lane::ram_return) ++heard_of_it;
+  EXPECT_LE(heard_of_it, kFit);
+  for (std::size_t i = 0; i < heard_of_it; ++i) there->dealt_with(Lane::ram_return, kSize);
+  for (; heard_of_it < kFit + 2; ++heard_of_it) {
+    ASSERT_EQ(heard.next_message().first, Lane::ram_return);
+    there->dealt_with(Lane::ram_return, kSize);
+  }
+  EXPECT_FALSE(heard_here_.has_ended());
+}
+
 TEST_F(Lanes, EndWhenMorePilesUpThanMayBeHeld) {
   patience_.silence = Milliseconds(60'000);
   join();
