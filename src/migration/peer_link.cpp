@@ -11,8 +11,9 @@ namespace vmigrate::migration {
 struct PeerLink::Shared {
   std::shared_ptr<Mailbox> mailbox;
   Events events;
-  bool lost = false;      // both are touched by the letters' thread only
-  bool detached = false;  // the link is gone; letters still on their way say nothing any more
+  peer::Session* session = nullptr;  // until it is detached
+  bool lost = false;                 // both are touched by the letters' thread only
+  bool detached = false;             // the link is gone; letters still on their way say nothing any more
 
   static void lose(const std::shared_ptr<Shared>& self, const Error& why) {
     self->mailbox->post([self, why] {
@@ -20,26 +21,32 @@ struct PeerLink::Shared {
     });
   }
 
+  /// `letter` deals with a message. The peer may send as much again once it has: so it cannot fill the
+  /// mailbox.
+  template <class Letter>
+  static void post(const std::shared_ptr<Shared>& self, peer::Lane lane, std::size_t size, Letter letter) {
+    self->mailbox->post([self, lane, size, letter = std::move(letter)] {
+      if (self->detached) return;
+      letter(self->events);
+      if (!self->detached) self->session->dealt_with(lane, size);
+    });
+  }
+
   static void receive(const std::shared_ptr<Shared>& self, peer::Lane lane, ByteBuffer bytes) {
+    const std::size_t size = bytes.size();
     switch (lane) {
       case peer::Lane::control: {
         auto message = decode(bytes);
         if (!message) return lose(self, message.error());
-        self->mailbox->post([self, taken = std::move(*message)] {
-          if (!self->detached) self->events.message(taken);
-        });
-        return;
+        return post(self, lane, size,
+                    [taken = std::move(*message)](const Events& told) { told.message(taken); });
       }
       case peer::Lane::hypervisor_rpc:
-        self->mailbox->post([self, taken = std::move(bytes)] {
-          if (!self->detached) self->events.hypervisor_message(taken);
-        });
-        return;
+        return post(self, lane, size,
+                    [taken = std::move(bytes)](const Events& told) { told.hypervisor_message(taken); });
       case peer::Lane::ram_return:
-        self->mailbox->post([self, taken = std::move(bytes)] {
-          if (!self->detached) self->events.return_path(taken);
-        });
-        return;
+        return post(self, lane, size,
+                    [taken = std::move(bytes)](const Events& told) { told.return_path(taken); });
     }
   }
 };
@@ -47,10 +54,12 @@ struct PeerLink::Shared {
 PeerLink::PeerLink(std::unique_ptr<peer::Session> session, std::shared_ptr<Mailbox> mailbox, Events events)
     : shared_(std::make_shared<Shared>(Shared{std::move(mailbox), std::move(events)})),
       session_(std::move(session)) {
-  session_->start({[shared = shared_](peer::Lane lane, ByteBuffer bytes) {
-                     Shared::receive(shared, lane, std::move(bytes));
-                   },
-                   [shared = shared_](const Error& why) { Shared::lose(shared, why); }});
+  shared_->session = session_.get();
+  session_->start(
+      {.message = [shared = shared_](peer::Lane lane,
+                                     ByteBuffer bytes) { Shared::receive(shared, lane, std::move(bytes)); },
+       .closed = [shared = shared_](const Error& why) { Shared::lose(shared, why); },
+       .dealt_with_later = true});
 }
 
 PeerLink::~PeerLink() {
