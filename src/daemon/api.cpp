@@ -161,8 +161,7 @@ Api::Answer Api::check(const control::Check& request) {
     return fail(ErrorCode::not_found, "no other host is configured",
                 "add a [peers.NAME] section to migrated.toml");
   }
-  const std::string runs_here = fmt::format(
-      "{} is {} on {}", domain->name, hypervisor::to_string(domain->state), parts_.configuration.host.name);
+  const std::string runs_here = whereabouts(*domain);
   control::Response response;
   auto* report = response.mutable_check();
   report->set_vm(domain->name);
@@ -248,8 +247,13 @@ Api::Answer Api::version() const {
 
 std::string Api::whereabouts(const std::string& vm) {
   const auto domain = parts_.hypervisor.describe(vm);
-  if (!domain) return {};
-  return fmt::format("{} is {} on {}", domain->name, hypervisor::to_string(domain->state),
+  return domain ? whereabouts(*domain) : std::string();
+}
+
+std::string Api::whereabouts(const hypervisor::DomainDescription& domain) const {
+  const bool runs = domain.state == hypervisor::DomainState::running;
+  return fmt::format("{} {} on {}", domain.name,
+                     runs ? "runs" : fmt::format("is {}", hypervisor::to_string(domain.state)),
                      parts_.configuration.host.name);
 }
 

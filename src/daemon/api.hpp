@@ -49,6 +49,7 @@ class Api : public control::RequestHandler {
   Answer resolve(const control::Resolve& request);
   /// "web1 runs on hosta", for an error about a VM; empty when it cannot be said.
   std::string whereabouts(const std::string& vm);
+  std::string whereabouts(const hypervisor::DomainDescription& domain) const;
 
   const Parts parts_;
 };
