@@ -76,22 +76,26 @@ void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView paylo
   out.insert(out.end(), payload.begin(), payload.end());
 }
 
+void FrameReader::add(ByteView bytes) {
+  held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(taken_));
+  taken_ = 0;
+  held_.insert(held_.end(), bytes.begin(), bytes.end());
+}
+
 Result<std::optional<Frame>> FrameReader::next() {
-  if (held_.size() < kLengths) return std::nullopt;
-  const std::size_t header_size = number_at(held_, 0);
-  const std::size_t payload_size = number_at(held_, 4);
+  const ByteView held = ByteView(held_).subspan(taken_);
+  if (held.size() < kLengths) return std::nullopt;
+  const std::size_t header_size = number_at(held, 0);
+  const std::size_t payload_size = number_at(held, 4);
   if (auto checked = check_lengths(header_size, payload_size); !checked) return fail(checked.error());
   const std::size_t size = kLengths + header_size + payload_size;
-  if (held_.size() < size) return std::nullopt;
+  if (held.size() < size) return std::nullopt;
   wire::FrameHeader header;
-  if (!header.ParseFromArray(held_.data() + kLengths, static_cast<int>(header_size))) {
+  if (!header.ParseFromArray(held.data() + kLengths, static_cast<int>(header_size))) {
     return broken("a frame whose header cannot be read");
   }
-  const auto payload = held_.begin() + static_cast<std::ptrdiff_t>(kLengths + header_size);
-  const auto end = held_.begin() + static_cast<std::ptrdiff_t>(size);
-  Frame frame{header.lane(), header.more(), ByteBuffer(payload, end)};
-  held_.erase(held_.begin(), end);
-  return frame;
+  taken_ += size;
+  return Frame{header.lane(), header.more(), copy_of(held.subspan(kLengths + header_size, payload_size))};
 }
 
 Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline) {

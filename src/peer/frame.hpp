@@ -24,12 +24,13 @@ void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView paylo
 /// Puts frames together from whatever pieces arrive.
 class FrameReader {
  public:
-  void add(ByteView bytes) { held_.insert(held_.end(), bytes.begin(), bytes.end()); }
+  void add(ByteView bytes);
   /// The next whole frame; nothing until it is whole. An error when it exceeds a limit or has no meaning.
   Result<std::optional<Frame>> next();
 
  private:
   ByteBuffer held_;
+  std::size_t taken_ = 0;  // of what is held
 };
 
 /// The greetings, on a connection that carries nothing else yet.

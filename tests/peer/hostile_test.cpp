@@ -1,8 +1,9 @@
 // What strangers and broken peers can do to a listener and to a session: nothing, but be turned away.
-#include <atomic>
+#include <future>
 #include <thread>
 
 #include <gmock/gmock.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "largest_block.hpp"
@@ -116,6 +117,21 @@ TEST_F(Hostile, WhoeverSaysNothingIsHungUpOn) {
   read_to_end(half);
   wait_for_hang_up(authenticated);
   wait_for_hang_up(half_hello);
+}
+
+// Bytes that nobody reads any more would reset the connection, and the reason with it.
+TEST_F(Hostile, AStrangerLearnsWhyItIsRefusedThoughItGoesOnTalking) {
+  listen();
+  CertificateAuthority other;
+  auto files = other.issue("hosta");
+  files.ca = authority_.certificate_file();
+  auto stream = connect(endpoint(files));
+  pollfd refused{stream.descriptor(), POLLIN, 0};
+  ASSERT_EQ(::poll(&refused, 1, -1), 1);
+  EXPECT_TRUE(write_opening(stream, hello(), soon()));
+  const auto answer = ask(stream, hello());
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::not_allowed) << answer.error().message;
 }
 
 TEST_F(Hostile, ManyWhoSayNothingDoNotStayInTheWay) {
@@ -280,22 +296,35 @@ TEST_F(Hostile, ABulkStreamWithALieAboutItsLengthIsNotTakenForWhole) {
   EXPECT_FALSE(there_->bulk_receiver().read());
 }
 
-// A peer that goes on and on must not keep a session from ending.
-TEST_F(Hostile, AFloodDoesNotKeepASessionFromItsEnd) {
+// There is always one more message to take in; an answer has to go out all the same.
+TEST_F(Hostile, APeerThatNeverPausesDoesNotKeepASessionFromSpeaking) {
   listen();
-  auto stream = begin_session();
-  std::atomic<bool> refused = false;
-  std::thread flood([&] {
-    ByteBuffer frames;
-    for (int i = 0; i < 1'000; ++i) append_frame(frames, 0, false, {});
-    while (stream.write_all(frames, soon())) {
+  auto stream = connect();
+  ASSERT_TRUE(write_opening(stream, hello(), soon()));
+  ASSERT_TRUE(read_answer(stream, soon()));
+  there_ = accepted();
+  ByteBuffer message;
+  append_frame(message, 1, false, bytes_of("and another thing"));
+  constexpr int kMost = 10'000;
+  int count = 0;
+  std::promise<bool> answered;
+  // The only user of the stream once the session has started.
+  const auto on_message = [&](Lane, const ByteBuffer&) {
+    if (count > kMost) return;
+    if (count++ == 0) there_->send(Lane::control, bytes_of("answer"));
+    std::array<std::byte, 100> bytes{};
+    const bool heard = stream.read_some(bytes).value_or(0) > 0;
+    if (heard || count > kMost) {
+      count = kMost + 1;
+      return answered.set_value(heard);
     }
-    refused = true;
-  });
-  there_->send(Lane::control, bytes_of("heard?"));
+    (void)stream.write_all(message, soon());
+  };
+  // So many ahead that the session does not catch up with them.
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(stream.write_all(message, soon()));
+  there_->start({on_message, [](const Error&) {}});
+  EXPECT_TRUE(answered.get_future().get());
   there_.reset();
-  flood.join();
-  EXPECT_TRUE(refused);
 }
 
 }  // namespace

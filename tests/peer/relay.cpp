@@ -72,7 +72,9 @@ std::size_t Relay::connections() const {
 void Relay::await_passed(std::size_t connection, Direction direction, std::uint64_t bytes) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] {
-    return connection < pairs_.size() && pair_at(connection).passed[index_of(direction)] >= bytes;
+    if (connection >= pairs_.size()) return false;
+    const Pair& pair = pair_at(connection);
+    return pair.over[index_of(direction)] || pair.passed[index_of(direction)] >= bytes;
   });
 }
 
@@ -132,6 +134,9 @@ void Relay::pump(Pair& pair, Direction direction) {
   }
   // One end has said all: the other is told, and may still answer.
   ::shutdown(to.get(), SHUT_WR);
+  const std::lock_guard lock(mutex_);
+  pair.over[index_of(direction)] = true;
+  changed_.notify_all();
 }
 
 void Relay::count(Pair& pair, Direction direction, std::size_t bytes) {

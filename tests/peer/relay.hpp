@@ -35,7 +35,7 @@ class Relay {
   void cut_all_after(std::size_t connection, std::uint64_t bytes);
 
   std::size_t connections() const;
-  /// Waits until so many bytes have passed on a connection since it began.
+  /// Waits until so many bytes have passed on a connection since it began, or none will any more.
   void await_passed(std::size_t connection, Direction direction, std::uint64_t bytes);
   std::uint64_t passed(std::size_t connection, Direction direction) const;
 
@@ -44,6 +44,7 @@ class Relay {
     FileDescriptor near;
     FileDescriptor far;
     std::uint64_t passed[2] = {0, 0};
+    bool over[2] = {false, false};
     std::thread threads[2];
   };
   void run();
