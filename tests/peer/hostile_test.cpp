@@ -284,6 +284,26 @@ TEST_F(Hostile, ABulkChunkOfAnySizeIsRefusedBeforeMemoryIsTaken) {
   EXPECT_LT(largest_block, kMebibyte);
 }
 
+// The first chunk never comes; those after it have to wait for it on the wire, not in memory.
+TEST_F(Hostile, BulkChunksFarAheadAreNotTakenIn) {
+  listen();
+  const auto session = begin_session();
+  auto stream = connect();
+  ASSERT_TRUE(ask(stream, join(0)));
+  // More than the kernel's buffers hold.
+  constexpr std::size_t kChunks = 64 * kMebibyte / kLongestBulkChunk;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  Result<> written;
+  for (std::size_t number = 1; written && number <= kChunks; ++number) {
+    ByteBuffer chunk(12 + kLongestBulkChunk);
+    chunk[6] = static_cast<std::byte>(number >> 8);
+    chunk[7] = static_cast<std::byte>(number);
+    chunk[9] = static_cast<std::byte>(kLongestBulkChunk >> 16);
+    written = stream.write_all(chunk, deadline);
+  }
+  EXPECT_FALSE(written) << "64 MiB were taken in";
+}
+
 TEST_F(Hostile, ABulkStreamWithALieAboutItsLengthIsNotTakenForWhole) {
   bulk_connections_ = 1;
   listen();
