@@ -76,6 +76,10 @@ Result<> StripedSender::finish() {
 }
 
 void StripedSender::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!lost_) lost_ = kClosed;
+  }
   queue_.close();
   for (auto& connection : connections_) connection.interrupt();
 }

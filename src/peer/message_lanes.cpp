@@ -48,7 +48,7 @@ void MessageLanes::send(Lane lane, ByteBuffer message) {
   if (is_closed()) return;
   if (auto added = outgoing_.add(lane, std::move(message)); !added) {
     const std::lock_guard lock(mutex_);
-    broken_ = added.error();
+    if (!broken_) broken_ = added.error();
   }
   wake();
 }
@@ -162,7 +162,8 @@ bool MessageLanes::fill_output() {
   output_.clear();
   output_sent_ = 0;
   if (incoming_.append_grant(output_) || outgoing_.append_next(output_)) return true;
-  if (Clock::now() - last_said_ < patience_.sign_of_life) return false;
+  // Signs of life would count as getting on, and a session that is closed would never end.
+  if (is_closed() || Clock::now() - last_said_ < patience_.sign_of_life) return false;
   append_frame(output_, 0, false, {});
   return true;
 }
@@ -184,8 +185,10 @@ std::optional<Error> MessageLanes::what_broke() const {
 std::optional<MonotonicTime> MessageLanes::farewell_deadline() const {
   const std::lock_guard lock(mutex_);
   if (!closing_since_) return std::nullopt;
-  // As long as it gets on, it may take its time.
-  return std::max(*closing_since_, last_said_) + patience_.farewell;
+  // As long as it gets on it may take its time, but a peer that takes a byte a second must not hold this
+  // side for ever.
+  return std::min(std::max(*closing_since_, last_said_) + patience_.farewell,
+                  *closing_since_ + patience_.silence);
 }
 
 Result<> MessageLanes::wait() {
@@ -194,7 +197,7 @@ Result<> MessageLanes::wait() {
     return fail(ErrorCode::unreachable, fmt::format("not a word for {}", to_string(patience_.silence)));
   }
   MonotonicTime until = last_heard_ + patience_.silence;
-  if (!said_farewell_ && !write_blocked_) until = std::min(until, last_said_ + patience_.sign_of_life);
+  if (!is_closed() && !write_blocked_) until = std::min(until, last_said_ + patience_.sign_of_life);
   if (const auto deadline = farewell_deadline()) {
     if (now >= *deadline) return fail(ErrorCode::cancelled, "closed");
     until = std::min(until, *deadline);

@@ -9,12 +9,15 @@
 namespace vmigrate::peer {
 
 Result<> OutgoingLanes::add(Lane lane, ByteBuffer message) {
+  const std::lock_guard lock(mutex_);
   if (message.size() > longest_message(lane)) {
+    overfull_ = true;
     return fail(ErrorCode::refused, fmt::format("a message of {} bytes is longer than lane {} may carry",
                                                 message.size(), static_cast<std::uint32_t>(lane)));
   }
-  const std::lock_guard lock(mutex_);
-  if (queued_ + message.size() + kFrameCost > kMostQueued) {
+  // Once one is missing nothing may follow it: a lane can end, but it cannot have a hole.
+  overfull_ = overfull_ || queued_ + message.size() + kFrameCost > kMostQueued;
+  if (overfull_) {
     return fail(ErrorCode::refused, "it does not take what it is sent");
   }
   queued_ += message.size() + kFrameCost;

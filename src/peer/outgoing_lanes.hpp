@@ -38,6 +38,7 @@ class OutgoingLanes {
                                 {Lane::hypervisor_rpc, {{}, 0, window(Lane::hypervisor_rpc)}},
                                 {Lane::ram_return, {{}, 0, window(Lane::ram_return)}}};
   std::size_t queued_ = 0;
+  bool overfull_ = false;  // a message could not be taken
 };
 
 }  // namespace vmigrate::peer
