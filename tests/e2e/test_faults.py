@@ -1,5 +1,5 @@
 """Daemons that are killed, links that are cut, libvirtds and QEMUs that die: at each step of a migration. Where the VM
-must run afterwards is the table of docs/faults.md. In every case never two copies, nothing left, and the next try works.
+must run afterwards follows from docs/protocol.md. In every case never two copies, nothing left, and the next try works.
 """
 
 import json
