@@ -115,7 +115,12 @@ class Host:
         return processes.run("virsh", "-q", "-c", self.libvirt_uri, *arguments, check=check)
 
     def start_libvirtd(self, wait=True):
-        self.start("libvirtd", ["libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+        # libvirt takes a QEMU for running until its parent has reaped it, and libvirt's QEMUs are nobody's children. An
+        # init that looks for dead ones only now and then, as in some containers, made the end of a VM last 1 or 2 s.
+        self.start("libvirtd", ["tini", "-s", "--", "libvirtd", "--pid-file", "/run/libvirt/libvirtd.pid"])
+        reaper = self.state.process(f"{self.name}.libvirtd")["pid"]
+        child = processes.wait_until(lambda: processes.children(reaper), PATIENCE, f"libvirtd on {self.name}")[0]
+        self.state.add_process(f"{self.name}.libvirtd", processes.identity(child))
         if wait:
             self.wait_for_libvirtd()
 

@@ -42,6 +42,15 @@ def identity(pid):
     return {"pid": pid, "start": start_time(pid)}
 
 
+def children(pid):
+    """The pids of its child processes; none when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+            return [int(child) for child in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def is_alive(process):
     return process is not None and process["start"] is not None and start_time(process["pid"]) == process["start"]
 
