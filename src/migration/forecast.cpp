@@ -36,9 +36,7 @@ std::optional<Milliseconds> time_to_switchover(Bytes remaining, Rate moved, Rate
   return from_seconds(excess / (per_second(moved) - per_second(dirtied)));
 }
 
-Milliseconds downtime_limit(std::uint32_t pass, Milliseconds max_pause) {
-  // Shorter than any user notices; loading the devices' state alone takes about 10 ms.
-  constexpr Milliseconds first{20};
+Milliseconds downtime_limit(std::uint32_t pass, Milliseconds first, Milliseconds max_pause) {
   // The first pass moves everything, and only the second shows what the guest dirties meanwhile.
   const std::uint32_t doublings = std::min(pass > 2 ? pass - 2 : 0U, 20U);
   return std::min(max_pause, first * (1U << doublings));

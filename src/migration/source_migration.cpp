@@ -189,10 +189,7 @@ Result<> SourceMigration::begin() {
   auto directory = RuntimeDirectory::create(options.runtime_directory);
   if (!directory) return fail(directory.error());
   directory_.emplace(std::move(*directory));
-  // QEMU's emulation can lose track of a page that is written while the dirty bitmap is read: with many
-  // passes one guest in some thirty moves was seen to crash, under plain virsh too (QEMU 7.2, TCG). Without
-  // KVM there are few passes.
-  downtime_limit_ = domain_.accelerated ? downtime_limit(1, options_.max_pause) : options_.max_pause;
+  downtime_limit_ = downtime_limit_in(1);
   options.max_pause = downtime_limit_;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
@@ -372,8 +369,18 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   publish();
 }
 
+Milliseconds SourceMigration::downtime_limit_in(std::uint32_t pass) const {
+  // Shorter than any user notices; loading the devices' state alone takes about 10 ms.
+  constexpr Milliseconds with_kvm{20};
+  // QEMU's emulation can lose track of a page that is written while the dirty bitmap is read: with many
+  // passes one guest in some thirty moves was seen to crash, under plain virsh too (QEMU 7.2, TCG). With
+  // this, a pass or two are enough for most guests.
+  constexpr Milliseconds emulated{100};
+  return downtime_limit(pass, domain_.accelerated ? with_kvm : emulated, options_.max_pause);
+}
+
 void SourceMigration::raise_downtime_limit(std::uint32_t pass) {
-  const auto limit = downtime_limit(pass, options_.max_pause);
+  const auto limit = downtime_limit_in(pass);
   if (limit <= downtime_limit_ || !move_) return;
   downtime_limit_ = limit;
   if (const auto set = move_->set_max_pause(limit); !set) {

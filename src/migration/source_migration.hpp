@@ -70,6 +70,7 @@ class SourceMigration {
   void on_hypervisor_ended(const Result<>& result);
   void on_verdict(const Verdict& verdict);
   void on_progress(const hypervisor::MemoryProgress& memory);
+  Milliseconds downtime_limit_in(std::uint32_t pass) const;
   void raise_downtime_limit(std::uint32_t pass);
 
   // What it leads to. Only `record` can fail for good; the others come back as events, or try again.

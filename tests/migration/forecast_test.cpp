@@ -39,14 +39,15 @@ TEST(Forecast, ThePauseIsWhatRemainsAtTheRate) {
 }
 
 TEST(Forecast, TheDowntimeLimitBeginsSmallAndEndsAtWhatIsAllowed) {
+  const Milliseconds first(20);
   const Milliseconds allowed(300);
-  EXPECT_EQ(downtime_limit(1, allowed), Milliseconds(20));
-  EXPECT_EQ(downtime_limit(2, allowed), Milliseconds(20));
-  EXPECT_EQ(downtime_limit(3, allowed), Milliseconds(40));
-  EXPECT_EQ(downtime_limit(5, allowed), Milliseconds(160));
-  EXPECT_EQ(downtime_limit(6, allowed), allowed);
-  EXPECT_EQ(downtime_limit(4'000'000'000, allowed), allowed);
-  EXPECT_EQ(downtime_limit(1, Milliseconds(5)), Milliseconds(5));
+  EXPECT_EQ(downtime_limit(1, first, allowed), Milliseconds(20));
+  EXPECT_EQ(downtime_limit(2, first, allowed), Milliseconds(20));
+  EXPECT_EQ(downtime_limit(3, first, allowed), Milliseconds(40));
+  EXPECT_EQ(downtime_limit(5, first, allowed), Milliseconds(160));
+  EXPECT_EQ(downtime_limit(6, first, allowed), allowed);
+  EXPECT_EQ(downtime_limit(4'000'000'000, first, allowed), allowed);
+  EXPECT_EQ(downtime_limit(1, first, Milliseconds(5)), Milliseconds(5));
 }
 
 RC_GTEST_PROP(Forecast, MoreDirtNeverShortensTheWay,
