@@ -1,9 +1,10 @@
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
@@ -11,6 +12,7 @@
 #include "migration/stream_digest.hpp"
 #include "peer/session.hpp"
 #include "stream/decoder.hpp"
+#include "stream/description_filter.hpp"
 #include "stream/statistics.hpp"
 
 namespace vmigrate::migration {
@@ -18,6 +20,10 @@ namespace vmigrate::migration {
 /// Carries QEMU's migration stream from the source's QEMU to the wire, and its return path back, on a thread
 /// of its own ("ram-out"). What it holds is one buffer: QEMU is held back by the wire, as its own estimate of
 /// the downtime needs it to be.
+///
+/// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
+/// as soon as everything is on its way: the destination loads while the hypervisor here ends its part, and
+/// how loading went is told by the handover anyway, before anything depends on it.
 class OutgoingStream {
  public:
   struct Events {
@@ -33,8 +39,9 @@ class OutgoingStream {
 
   /// Bytes of the return path, for QEMU here.
   void deliver_return(ByteView bytes);
-  /// Of everything read from QEMU up to now.
-  StreamDigest digest() const;
+  /// Of the whole stream: waits until QEMU has closed its end. One that does not in time gets the digest of
+  /// what has passed, which the destination will not find to be all.
+  StreamDigest digest(Milliseconds patience) const;
 
   struct Counters {
     std::uint64_t stream_bytes = 0;
@@ -44,15 +51,40 @@ class OutgoingStream {
   Counters counters() const;
 
  private:
+  /// Notes what passes for the counters, and how much of it came after RAM's end.
+  class Observer : public stream::StreamStatistics {
+   public:
+    void opaque(ByteView bytes) override {
+      if (ram_ended()) tail_size_ += bytes.size();
+    }
+    std::size_t take_tail_size() { return std::exchange(tail_size_, 0); }
+
+   private:
+    std::size_t tail_size_ = 0;
+  };
+
   void pump();
+  Result<> carry_all();
+  bool await_bytes() const;
+  Result<> carry(ByteView bytes);
+  Result<> carry_tail(ByteView bytes);
+  Result<> send(ByteView bytes);
+  void answer_for_destination();
+  void write_return(ByteView bytes);
 
   FileDescriptor qemu_;
   peer::BulkSender& wire_;
   Events events_;
   mutable std::mutex mutex_;
+  mutable std::condition_variable ended_changed_;
+  bool ended_ = false;
   StreamDigester digester_;
   stream::Decoder decoder_;
-  stream::StreamStatistics statistics_;
+  Observer observer_;
+  bool stop_seen_ = false;  // the pump's own, like tail_
+  stream::DescriptionFilter tail_;
+  std::mutex return_mutex_;
+  bool answered_ = false;
   std::jthread thread_;
 };
 

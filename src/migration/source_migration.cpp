@@ -400,7 +400,7 @@ Result<> SourceMigration::record(const source::State& state) {
 void SourceMigration::send_finish_call() {
   finish_sent_ = edges_.clock.now();
   if (!link_usable_ || !stream_) return ask_later();
-  link_->send(Finish{record_.migration, finish_call_.message, stream_->digest(), addresses_});
+  link_->send(Finish{record_.migration, finish_call_.message, stream_->digest(edges_.timing.drain), addresses_});
 }
 
 void SourceMigration::ask_later() {
