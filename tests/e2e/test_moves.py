@@ -36,7 +36,7 @@ def test_twenty_hops_under_load(lab, add_guest):
                 receipt = move(lab, "web1", source, destination)
             assert receipt["memory_verified"]
             assert {host for _, host, _ in rarp.frames[-1:]} == {destination}
-            assert receipt["announcements"][0]["addresses"] == [guest.address]
+            assert guest.address in receipt["announcements"][0]["addresses"]
             is_only_on(lab, guest, destination)
             assert guest.scan()["bad"] == 0
     assert not connection.broken
