@@ -21,5 +21,6 @@ done
 fork_detector 10.78.0.1 9001 &
 echo_server &
 memory_checker "$lab_checked" "$lab_rate" &
+workload &
 echo "guest $lab_number is up"
 wait

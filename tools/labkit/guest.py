@@ -104,7 +104,7 @@ class Guest:
         if self.settings["kind"] == "linux":
             processes.run("qemu-img", "create", "-q", "-f", self.settings["disk_format"], self.disk, "64M")
         elif self.settings["kind"] == "debian":
-            processes.run("cp", "--sparse=always", debian_image(), self.disk)
+            processes.run("cp", "--sparse=always", self.settings.get("image") or debian_image(), self.disk)
         else:
             make_boot_disk(self.disk)
         # Each host's libvirtd gives the file to its own QEMU and takes it back after a migration; the user is the same.

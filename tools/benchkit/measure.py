@@ -1,0 +1,128 @@
+"""One move under the eyes of a client, with everything around it read before and after.
+
+All times are wall clock of this one machine, on which both hosts are: the command's begin is noted here, the guest's
+stop and start are the times that both QEMUs give with their events STOP and RESUME.
+"""
+
+import socket
+import time
+
+from labkit import LabError, processes
+from labkit.clients import Pinger
+from labkit.namespace import inside
+
+from .meters import Cpu, DaemonMemory, Wire, milestones
+
+WORKLOAD_PORT = 9002
+CHECKER_PORT = 9000
+BASELINE = 1.0  # seconds for which the guest is watched before it is moved
+PATIENCE = 60
+
+
+def ask(guest, line, port=WORKLOAD_PORT, patience=600):
+    """Asks a program of the guest (its workload, or the memory checker); gives {"pages": 16384, …}."""
+    connection = inside(guest.lab.client, lambda: socket.create_connection((guest.address, port), patience))
+    with connection, connection.makefile("rw", encoding="ascii") as file:
+        file.write(line + "\n")
+        file.flush()
+        answer = file.readline()
+    pairs = dict(pair.partition("=")[::2] for pair in answer.split())
+    if not pairs or "unknown" in pairs:
+        raise LabError(f"{guest.name} does not understand `{line}`: {answer.strip()}")
+    return {key: int(value) if value.isdigit() else value for key, value in pairs.items()}
+
+
+class Work:
+    """What the guest gets done by its own count, against what it got done just before."""
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.rate = 0.0
+        self.count, self.when = self.read()
+
+    def read(self):
+        done = (ask(self.guest, "sequence", CHECKER_PORT)["sequence"] + ask(self.guest, "count")["writes"])
+        return done, time.monotonic()
+
+    def take_rate(self):
+        """Call some time after it was made: what was done meanwhile is what it does undisturbed."""
+        count, when = self.read()
+        self.rate = (count - self.count) / (when - self.when)
+        self.count, self.when = count, when
+
+    def lost(self):
+        """Seconds' worth of work that it fell behind by since take_rate; None for a guest that does nothing."""
+        if self.rate < 1:
+            return None
+        count, when = self.read()
+        return when - self.when - (count - self.count) / self.rate
+
+
+def settle(pinger):
+    """Until a ping is answered that was sent after this was called."""
+    sent = len(pinger.sent)
+    processes.wait_until(lambda: any(index in pinger.answered for index in range(sent, len(pinger.sent))), PATIENCE,
+                         "the guest to answer pings")
+
+
+def move_and_measure(lab, guest, mover, case, source, destination, groups):
+    """One move; gives what was measured, or what went wrong under "error"."""
+    result = {"from": source.name, "to": destination.name}
+    work = Work(guest)
+    quiet = Cpu(groups.values())
+    time.sleep(BASELINE)
+    quiet = quiet.used()
+    work.take_rate()
+    daemons = [DaemonMemory(host) for host in (source, destination)]
+    wire = Wire(lab, source)
+    with Pinger(lab, guest.address) as pinger:
+        settle(pinger)
+        cpu = Cpu(groups.values())
+        began = time.time()
+        move = mover.begin(guest, source, destination, groups[source.name])
+        try:
+            move.wait(case.limit)
+        except LabError as error:
+            result["error"] = str(error)
+        released = time.time()
+        used = cpu.used()
+        result["sent_bytes"], result["returned_bytes"] = wire.passed()
+        settle(pinger)
+    result |= {"released_s": released - began, "gap_ms": pinger.largest_gap * 1000,
+               "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost()}
+    result |= processor_time(used, quiet)
+    result |= {"daemon_growth_bytes": max(daemon.growth() for daemon in daemons),
+               "daemon_peak_bytes": max(daemon.peak() for daemon in daemons)}
+    if "error" not in result:
+        result |= course(milestones(*move.read_events()), began) | mover.facts(move)
+        result |= rates(result, case)
+    return result | check_memory(guest)
+
+
+def processor_time(used, quiet):
+    """`quiet` is what was used just before: the guests' own work, and whatever else the machine had to do."""
+    seconds = used["seconds"]
+    return {"cpu_s": used["hosts"], "cpu_extra_s": used["hosts"] - quiet["hosts"] / quiet["seconds"] * seconds,
+            "others_cpu": used["others"] / seconds, "stolen_cpu": used["stolen"] / seconds}
+
+
+def course(times, began):
+    """From both QEMUs' events. `stream_s` is from the start of the source's QEMU's migration until the guest runs."""
+    missing = {"setup", "stop", "resume"} - set(times)
+    if missing:
+        return {"error": f"no event of {', '.join(sorted(missing))} was seen"}
+    return {"to_running_s": times["resume"] - began, "stream_s": times["resume"] - times["setup"],
+            "stopped_ms": (times["resume"] - times["stop"]) * 1000, "passes": times.get("passes"),
+            **({"qemu_s": times["completed"] - times["setup"]} if "completed" in times else {})}
+
+
+def rates(result, case):
+    if not case.rate or "stream_s" not in result:
+        return {}
+    return {"link_use": result["sent_bytes"] * 8 / 1e6 / result["stream_s"] / case.rate}
+
+
+def check_memory(guest):
+    """Both programs of the guest look at all that they have written."""
+    found = [ask(guest, "scan", port) for port in (CHECKER_PORT, WORKLOAD_PORT)]
+    return {"pages": sum(one["pages"] for one in found), "bad": sum(one["bad"] for one in found)}

@@ -1,0 +1,173 @@
+"""The page, its plots, and the table on the terminal, all from the documents that tools/bench keeps."""
+
+import json
+from statistics import median
+
+from . import plots, summary
+from .cases import CASES, SUITES, WORKLOADS
+from .summary import METRICS
+
+PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
+COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "stopped_ms", "said_pause_ms", "sent_bytes", "cpu_s",
+           "work_lost_s", "daemon_growth_bytes")
+# More of one processor than this taken by strangers, and the numbers are not to be trusted.
+DISTURBED = 0.15
+
+HOW = """\
+# Benchmarks
+
+This page is written by `tools/bench` from the raw results beside it; do not edit it. Two libvirt hosts live in
+namespaces of one machine, joined by a virtual wire that `tc` limits. Every guest is moved there and back by each mover
+in turns (A B, B A, …), in one run, under the eyes of a client that pings it every 2 ms. Numbers are medians, with the
+range in parentheses. Ratios travel between machines; seconds do not.
+
+* **running**: from the command's start until the destination's QEMU said RESUME, by QEMU's own time stamps.
+* **released**: from the command's start to its return; the source has let go of the guest.
+* **streaming**: from the moment at which the source's QEMU began to migrate until the guest ran at the destination.
+* **client gap**: the longest time between two answers to the pings. **stopped**: from QEMU's STOP at the source to
+  RESUME at the destination. **pause as told**: the mover's own figure (receipt, or `virsh domjobinfo`).
+* **sent**: what the source's migration interface sent, headers and acknowledgements included.
+* **CPU**: processor seconds of everything on both hosts (QEMU, libvirtd, migrated, the command) until the command
+  returned, processes that ended included. The guest's own work is in it, as guests are emulated. The kernel's work for
+  the network is in it only as far as the kernel bills it to those processes.
+* **work lost**: how far the guest fell behind what it did just before, by its own counters, in seconds of its work.
+* **daemon grew**: peak of a daemon's resident memory during the move, less what it held before; the larger of both.
+
+After every move the guest checks its memory; a wrong page makes the run a failure. A run that fails is not repeated.
+
+What to bear in mind: `virsh` speaks to both libvirtds over local sockets, so a delay on the link delays only its
+stream, while all of vmigrate's messages cross the link. vmigrate's link is encrypted (TLS) and its stream checksummed, the
+peers' are neither. Guests are emulated: their processors are slow, and dirty memory is tracked by QEMU, not by KVM.
+"""
+
+
+def load(folder):
+    """The documents of all suites there, in the order of the table of suites."""
+    files = [folder / f"{name}.json" for name in SUITES]
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+
+
+def write(folder):
+    """FOLDER.md and FOLDER/*.svg from FOLDER/*.json."""
+    documents = load(folder)
+    parts = [HOW]
+    for document in documents:
+        parts.append(suite_section(document, folder))
+    folder.with_name(folder.name + ".md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def cases_in(document):
+    return [name for name in CASES if name in {run["case"] for run in document["runs"]}]
+
+
+def suite_section(document, folder):
+    suite = document["suite"]
+    lines = [f"## Suite `{suite}`", "",
+             f"{document['started']}, {document['runs_each']} moves of each mover in each case. Raw results: "
+             f"[{suite}.json]({folder.name}/{suite}.json).", "", *circumstances_lines(document), ""]
+    lines += ["### Bars", "", *bars_table(document), ""]
+    for key in PLOTTED:
+        picture = draw(document, key)
+        if picture:
+            name = f"{suite}-{key.removesuffix('_s').removesuffix('_ms').replace('_', '-')}.svg"
+            (folder / name).write_text(picture, encoding="utf-8")
+            lines.append(f"![{METRICS[key].title}]({folder.name}/{name})")
+    lines.append("")
+    for name in cases_in(document):
+        lines += [f"### {name}", "", f"{WORKLOADS[CASES[name].workload].text}; {describe_link(CASES[name])}.", "",
+                  *case_table(document["runs"], name), "", *failure_lines(document["runs"], name)]
+    return "\n".join(lines)
+
+
+def describe_link(case):
+    writes = f", written to at {case.write_factor} times the link's rate (in pages)" if case.write_factor else ""
+    return f"link {case.link}{writes}"
+
+
+def circumstances_lines(document):
+    facts = document["circumstances"]
+    lines = [f"vmigrate {facts['vmigrate']}, {facts['qemu']}, {facts['libvirt']}, Linux {facts['kernel']}; "
+             f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] >> 30} GiB; guests "
+             f"{facts['guests']}; TCP congestion control {facts['congestion_control']} for all."]
+    others = sorted(run["others_cpu"] + run["stolen_cpu"] for run in document["runs"] if "others_cpu" in run)
+    if others:
+        lines.append(f"What the machine did beside the measured during the moves, the kernel's unbilled work for the "
+                     f"network included: {others[len(others) // 2]:.2f} processors at the median, {others[-1]:.2f} at "
+                     f"most; before the suite {facts['busy_before']:.2f}.")
+    if facts["busy_before"] > DISTURBED:
+        lines += ["", "**The machine was not idle: do not compare these numbers with others.**"]
+    return lines
+
+
+def with_range(runs, case, mover, key):
+    found = summary.values(runs, case, mover, key)
+    if not found:
+        return "–"
+    metric = METRICS[key]
+    middle = metric.show(summary.middle(runs, case, mover, key))
+    return middle if len(found) == 1 else f"{middle} ({metric.show(min(found))}–{metric.show(max(found))})"
+
+
+def case_table(runs, case):
+    movers = summary.movers_of(runs, case)
+    yield "| | " + " | ".join(movers) + " | vmigrate / virsh |"
+    yield "|---" * (len(movers) + 2) + "|"
+    for key in COLUMNS:
+        if not any(summary.values(runs, case, mover, key) for mover in movers):
+            continue
+        # What may be nothing, or less, has no ratio.
+        against = None if key == "work_lost_s" else summary.ratio(runs, case, "vmigrate", "virsh", key)
+        cells = [with_range(runs, case, mover, key) for mover in movers]
+        yield (f"| {METRICS[key].title}, {METRICS[key].unit} | " + " | ".join(cells) +
+               f" | {'–' if against is None else f'{against:.2f}'} |")
+    yield "| failed | " + " | ".join(str(len(summary.failures(runs, case, mover))) for mover in movers) + " | |"
+
+
+def failure_lines(runs, case):
+    lines = [f"* {run['mover'] or 'guest'}, turn {run['round'] + 1}: {run['error']}" for run in runs
+             if run["case"] == case and "error" in run]
+    return ["Failed:", "", *lines, ""] if lines else []
+
+
+def bars_table(document):
+    """Judged anew, so that a bar that was added later counts for results that were kept."""
+    yield "| | bar | measured | limit | |"
+    yield "|---|---|---|---|---|"
+    for verdict in summary.judge_all(document["runs"]):
+        metric = METRICS[verdict["metric"]]
+        told = {True: "met", False: "**missed**", None: "not judged"}[verdict["met"]]
+        peer = f" ({verdict['peer']}: {metric.show(verdict['peer_value'])})" if verdict["peer"] else ""
+        yield (f"| {verdict['number']} | {verdict['text']} | {metric.show(verdict['value'])} {metric.unit}{peer} | "
+               f"{'at least ' if verdict['at_least'] else ''}{metric.show(verdict['limit'])} {metric.unit} | {told} |")
+
+
+def draw(document, key):
+    runs = document["runs"]
+    groups = []
+    for case in cases_in(document):
+        rows = []
+        for mover in summary.movers_of(runs, case):
+            found = [value * METRICS[key].scale for value in summary.values(runs, case, mover, key)]
+            rows.append((mover, min(found), median(found), max(found)) if found else (mover, None, None, None))
+        if rows:
+            groups.append((case, rows))
+    show = f"{{:.{METRICS[key].digits}f}}".format
+    return plots.bars(METRICS[key].title, METRICS[key].unit, groups, show) if groups else None
+
+
+def print_table(document):
+    """What the page says, for a terminal."""
+    runs = document["runs"]
+    for case in cases_in(document):
+        movers = summary.movers_of(runs, case)
+        print(f"\n{case}: {CASES[case].link}\n{'':22}" + "".join(f"{mover:>26}" for mover in movers))
+        for key in COLUMNS:
+            cells = [with_range(runs, case, mover, key) for mover in movers]
+            if any(cell != "–" for cell in cells):
+                print(f"{METRICS[key].title + ', ' + METRICS[key].unit:22}" + "".join(f"{cell:>26}" for cell in cells))
+    print()
+    for verdict in summary.judge_all(runs):
+        metric = METRICS[verdict["metric"]]
+        told = {True: "met", False: "MISSED", None: "not judged"}[verdict["met"]]
+        print(f"{told:10} {verdict['text']}: {metric.show(verdict['value'])} against {metric.show(verdict['limit'])} "
+              f"{metric.unit}")
