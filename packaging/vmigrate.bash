@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # bash completion of vmigrate(1). The program itself is the source: commands and options are what its --help
 # says, VMs what `vmigrate list` does; hosts come from migrated.toml.
 

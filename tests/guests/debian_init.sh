@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # The first process of the lab's Debian guest: goes on to the system on its disk.
+# shellcheck shell=dash source=tests/guests/early_init.sh
 . /early_init.sh
 mkdir -p /root
 mount -t ext4 /dev/vda /root

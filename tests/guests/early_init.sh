@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Read by the guests' first processes: the kernel's file systems, all commands, the drivers.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /sbin
 /bin/busybox --install -s /bin

@@ -3,6 +3,8 @@
 #   lab.number=N      its addresses are 10.78.0.N (and 10.79.0.N on a second interface)
 #   lab.checked=MIB   memory that the memory checker watches
 #   lab.rate=PAGES    pages a second that it writes
+# Words are what is wanted here, and the variables that they become are not seen to be assigned.
+# shellcheck disable=SC2013,SC2154
 for setting in $(cat /proc/cmdline); do
   case $setting in
     lab.*=*) export "lab_${setting#lab.}" ;;

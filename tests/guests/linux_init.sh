@@ -1,5 +1,6 @@
 #!/bin/busybox sh
 # The first process of the lab's small Linux guest, which lives in its initramfs.
+# shellcheck shell=dash source=tests/guests/early_init.sh
 . /early_init.sh
 # Writes that go through to the shared disk, so that a copy that runs where it should not is seen there too.
 (while true; do date +%s | dd of=/dev/vda bs=4096 count=1 oflag=direct conv=sync 2> /dev/null; sleep 1; done) &
