@@ -27,7 +27,8 @@ constexpr const char* kSchema = R"sql(
   CREATE INDEX IF NOT EXISTS promises_of_vm ON promises (vm, epoch);
 )sql";
 
-constexpr const char* kColumns = "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition, result";
+constexpr const char* kColumns =
+    "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition, result";
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const { ::sqlite3_close(database); }
@@ -68,7 +69,8 @@ Result<Record> read_record(sqlite3_stmt* row) {
   record.runs = ::sqlite3_column_int(row, 7) != 0;
   record.keeps_definition = ::sqlite3_column_int(row, 8) != 0;
   const auto* result = static_cast<const char*>(::sqlite3_column_blob(row, 9));
-  if (result != nullptr) record.result.assign(result, static_cast<std::size_t>(::sqlite3_column_bytes(row, 9)));
+  if (result != nullptr)
+    record.result.assign(result, static_cast<std::size_t>(::sqlite3_column_bytes(row, 9)));
   return record;
 }
 
