@@ -6,6 +6,7 @@
  * - write BYTES RATE: "rate=RATE". From now on so many random bytes, to RATE random pages a second
  * - count: "writes=N", since the beginning
  * - scan: "pages=N bad=B". Compares each page with a sum that is kept elsewhere in memory
+ * - spoil INDEX: "spoiled=INDEX". Makes that page wrong, to see that it is found
  * - warm PATH: "bytes=N". Reads all files below PATH, so that the page cache holds them
  */
 #include <arpa/inet.h>
@@ -22,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kPort = 9002, kPageSize = 4096, kWords = kPageSize / 8, kCopies = 4 };
+enum { kPort = 9002, kPageSize = 4096, kWords = kPageSize / 8, kCopies = 4, kSpots = 4 };
 enum { kVocabulary = 4096, kLongestWord = 12 };
 enum { kTick = 1000000 /* ns */, kLongestDebt = 100000000 /* ns */ };
 
@@ -107,12 +108,14 @@ static int fill(struct region* region, const char* kind, uint64_t mebibytes) {
   return 0;
 }
 
+/* A page has few spots that change, as records with counters do: it keeps its kind however long this goes. */
 static void write_some(struct region* region, uint64_t pages) {
+  const uint64_t spots = kWords / region->write_words < kSpots ? kWords / region->write_words : kSpots;
   region->writes += pages;
   for (; pages > 0; --pages) {
     const uint64_t index = next_random(&region->random) % region->count;
     uint64_t* page = region->pages[index];
-    uint64_t at = next_random(&region->random) % (kWords / region->write_words) * region->write_words;
+    uint64_t at = next_random(&region->random) % spots * (kWords / spots);
     uint64_t change = 0;
     for (const uint64_t end = at + region->write_words; at < end; ++at) {
       change -= term(at, page[at]);
@@ -160,6 +163,10 @@ static int answer_line(struct region* region, const char* line, char* answer, si
   if (strncmp(line, "scan", 4) == 0) {
     return snprintf(answer, size, "pages=%llu bad=%llu\n", (unsigned long long)region->count,
                     (unsigned long long)count_bad(region));
+  }
+  if (sscanf(line, "spoil %llu", &first) == 1 && first < region->count) {
+    region->pages[first][kWords - 1] ^= 1;
+    return snprintf(answer, size, "spoiled=%llu\n", first);
   }
   if (sscanf(line, "warm %64s", word) == 1) {
     warmed = 0;

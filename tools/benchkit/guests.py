@@ -1,7 +1,10 @@
 """The guests of the workloads: booted, filled, and told what to do."""
 
+import functools
+
 from labkit import LabError
 
+from .bare import BareGuest
 from .measure import ask
 
 KEYS = 900_000
@@ -16,14 +19,61 @@ end
 return ARGV[2]"""
 
 
-def boot(lab, workload, image=None):
-    """Gives the guest when it is up, filled and writing nothing but what its memory checker writes."""
-    settings = dict(workload.settings)
-    if workload.kind == "debian" and image:
-        settings["image"] = str(image)
-    guest = lab.add_guest(f"bench-{workload.name}", workload.kind, **settings)
-    prepare(guest, workload)
-    return guest
+class Guests:
+    """The guests of one workload: one that libvirt knows and, where a mover needs it, one that it does not.
+
+    Only one of them runs at a time; the other stands still.
+    """
+
+    def __init__(self, lab, workload, groups, image=None):
+        self.lab = lab
+        self.workload = workload
+        self.groups = groups
+        self.settings = dict(workload.settings)
+        if workload.kind == "debian" and image:
+            self.settings["image"] = str(image)
+        self.made = {}  # by whether it is bare
+        self.awake = None
+
+    def take(self, bare):
+        """The guest for a mover, up, filled and running alone; it is made when it is first asked for."""
+        if self.awake is not None and self.awake != bare:
+            rest(self.made[self.awake])
+            self.awake = None
+        if bare not in self.made:
+            self.made[bare] = self.boot(bare)
+            prepare(self.made[bare], self.workload)
+        elif self.awake is None:
+            wake(self.made[bare])
+        self.awake = bare
+        return self.made[bare]
+
+    def boot(self, bare):
+        if not bare:
+            return self.lab.add_guest(f"bench-{self.workload.name}", self.workload.kind, **self.settings)
+        return self.lab.add_guest(f"bare-{self.workload.name}", self.workload.kind,
+                                  made=functools.partial(BareGuest, groups=self.groups), **self.settings)
+
+    def remove(self):
+        for bare, guest in self.made.items():
+            if bare:
+                guest.remove_all()
+            else:
+                self.lab.remove_guest(guest.name)
+
+
+def rest(guest):
+    if isinstance(guest, BareGuest):
+        guest.rest()
+    else:
+        guest.running_on[0].virsh("suspend", guest.name)
+
+
+def wake(guest):
+    if isinstance(guest, BareGuest):
+        guest.wake()
+    else:
+        guest.hosts[0].virsh("resume", guest.name)
 
 
 def prepare(guest, workload):

@@ -6,6 +6,7 @@ import subprocess
 
 from labkit import LabError
 
+from .bare import BareMover
 from .meters import LibvirtEvents
 
 
@@ -92,5 +93,8 @@ MOVERS = {mover.name: mover for mover in (
     Virsh("virsh"),
     Virsh("virsh-parallel", "--parallel", "--parallel-connections", "2"),
     Virsh("virsh-xbzrle", "--compressed", "--comp-methods", "xbzrle"),
+    BareMover("qemu", "QEMU to QEMU, no libvirt"),
+    BareMover("qemu-multifd-zstd", "QEMU to QEMU, no libvirt, multifd with two channels and zstd", ("multifd",),
+              {"multifd-channels": 2, "multifd-compression": "zstd"}),
     Vmigrate(),
 )}

@@ -36,8 +36,10 @@ range in parentheses. Ratios travel between machines; seconds do not.
 After every move the guest checks its memory; a wrong page makes the run a failure. A run that fails is not repeated.
 
 What to bear in mind: `virsh` speaks to both libvirtds over local sockets, so a delay on the link delays only its
-stream, while all of vmigrate's messages cross the link. vmigrate's link is encrypted (TLS) and its stream checksummed, the
-peers' are neither. Guests are emulated: their processors are slow, and dirty memory is tracked by QEMU, not by KVM.
+stream, while all of vmigrate's messages cross the link. vmigrate's link is encrypted (TLS) and its stream checksummed,
+the peers' are neither. `qemu` and `qemu-multifd-zstd` are two QEMUs without libvirt, started and told what to do by
+hand: a guest of the same kind of its own, which stands still while others are measured. Guests are emulated: their
+processors are slow, and dirty memory is tracked by QEMU, not by KVM.
 """
 
 

@@ -9,8 +9,8 @@ import time
 from labkit import Lab, LabError, processes
 from labkit.lab import REPOSITORY
 
-from . import guests
 from .cases import CASES, WORKLOADS
+from .guests import Guests, set_write_rate
 from .measure import move_and_measure
 from .meters import Cpu, HostGroup
 from .movers import MOVERS
@@ -45,34 +45,30 @@ class Bench:
             self.run_workload(WORKLOADS[name], list(group))
 
     def run_workload(self, workload, cases):
-        try:
-            guest = guests.boot(self.lab, workload, self.image)
-        except (LabError, OSError) as error:
-            for case in cases:
-                self.report({"case": case.name, "mover": None, "round": 0, "error": f"no guest: {error}"})
-            return
+        guests = Guests(self.lab, workload, self.groups, self.image)
         try:
             for case in cases:
-                self.run_case(workload, case, guest)
+                self.run_case(case, guests)
         finally:
-            self.lab.remove_guest(guest.name)
+            guests.remove()
 
-    def run_case(self, workload, case, guest):
+    def run_case(self, case, guests):
         self.set_link(case)
-        guests.set_write_rate(guest, workload, case)
         for turn in range(self.runs):
             # A B, B A, A B, …: what drifts in the course of a run meets all of them alike.
             for name in case.movers if turn % 2 == 0 else reversed(case.movers):
-                result = self.run_once(case, guest, MOVERS[name])
+                result = self.run_once(case, guests, MOVERS[name])
                 self.report({"case": case.name, "mover": name, "round": turn, **result})
 
     def set_link(self, case):
         self.lab.link.shape(f"{case.rate}mbit" if case.rate else None)
         self.lab.link.delay(case.round_trip)
 
-    def run_once(self, case, guest, mover):
+    def run_once(self, case, guests, mover):
         """No second try: what goes wrong is the result."""
         try:
+            guest = guests.take(mover.bare)
+            set_write_rate(guest, guests.workload, case)
             if len(guest.running_on) != 1:
                 raise LabError(f"{guest.name} runs on {len(guest.running_on)} hosts")
             source, = guest.running_on

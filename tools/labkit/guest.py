@@ -119,8 +119,8 @@ class Guest:
             path.unlink(missing_ok=True)
 
 
-def add(lab, name, host, settings):
-    """Makes and starts a guest; returns when it answers. `settings` as in tools/lab guest --help."""
+def add(lab, name, host, settings, made=Guest):
+    """Makes a guest of the class `made` and starts it; returns when it answers. `settings` as in Lab.add_guest."""
     with lab.state.change() as content:
         if name in content["guests"]:
             raise LabError(f"there is a guest {name} already", f"tools/lab guest --remove {name}")
@@ -128,7 +128,7 @@ def add(lab, name, host, settings):
         number = next(number for number in range(FIRST_NUMBER, 255) if number not in used)
         settings = {**settings, "number": number, "uuid": str(uuid.uuid4())}
         content["guests"][name] = settings
-    guest = Guest(lab, name, settings)
+    guest = made(lab, name, settings)
     try:
         prepare_boot(guest)
         guest.make_disk()

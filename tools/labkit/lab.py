@@ -131,8 +131,8 @@ class Lab:
 
     # -- guests
 
-    def add_guest(self, name, kind="linux", host="hosta", **settings):
-        """Starts a guest and returns it when it answers.
+    def add_guest(self, name, kind="linux", host="hosta", made=guest.Guest, **settings):
+        """Starts a guest and returns it when it answers; `made` is the class to make it of.
 
         Settings: memory and checked (MiB), machine ("pc", "q35"), vcpus, nics (1, 2), transient, dirty_rate (pages/s).
         """
@@ -141,7 +141,7 @@ class Lab:
         memory = settings.get("memory", KINDS[kind])
         defaults = {"kind": kind, "memory": memory, "machine": "q35", "vcpus": 1, "nics": 1, "transient": False,
                     "dirty_rate": 1000, "checked": memory // 4, "disk_format": "qcow2" if kind == "linux" else "raw"}
-        return guest.add(self, name, self.host(host), {**defaults, **settings})
+        return guest.add(self, name, self.host(host), {**defaults, **settings}, made)
 
     def guest(self, name):
         return guest.find(self, name)
