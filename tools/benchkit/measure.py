@@ -4,6 +4,7 @@ All times are wall clock of this one machine, on which both hosts are: the comma
 stop and start are the times that both QEMUs give with their events STOP and RESUME.
 """
 
+import contextlib
 import socket
 import time
 
@@ -12,6 +13,7 @@ from labkit.clients import Pinger
 from labkit.namespace import inside
 
 from .meters import Cpu, DaemonMemory, Wire, milestones
+from .redis import RedisUser
 
 WORKLOAD_PORT = 9002
 CHECKER_PORT = 9000
@@ -75,7 +77,7 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     work.take_rate()
     daemons = [DaemonMemory(host) for host in (source, destination)]
     wire = Wire(lab, source)
-    with Pinger(lab, guest.address) as pinger:
+    with Pinger(lab, guest.address) as pinger, user_of(guest, case) as user:
         settle(pinger)
         cpu = Cpu(groups.values())
         began = time.time()
@@ -91,6 +93,8 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     result |= {"released_s": released - began, "gap_ms": pinger.largest_gap * 1000,
                "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost()}
     result |= processor_time(used, quiet)
+    if user is not None:
+        result = user.result() | result
     result |= {"daemon_growth_bytes": max(daemon.growth() for daemon in daemons),
                "daemon_peak_bytes": max(daemon.peak() for daemon in daemons)}
     if "error" not in result:
@@ -99,11 +103,16 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     return result | check_memory(guest)
 
 
+def user_of(guest, case):
+    return RedisUser(guest) if case.busy else contextlib.nullcontext()
+
+
 def processor_time(used, quiet):
     """`quiet` is what was used just before: the guests' own work, and whatever else the machine had to do."""
     seconds = used["seconds"]
     return {"cpu_s": used["hosts"], "cpu_extra_s": used["hosts"] - quiet["hosts"] / quiet["seconds"] * seconds,
-            "others_cpu": used["others"] / seconds, "stolen_cpu": used["stolen"] / seconds}
+            "others_cpu": used["others"] / seconds, "stolen_cpu": used["stolen"] / seconds,
+            "others_before": quiet["others"] / quiet["seconds"]}
 
 
 def course(times, began):

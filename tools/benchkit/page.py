@@ -9,7 +9,7 @@ from .summary import METRICS
 
 PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
 COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "stopped_ms", "said_pause_ms", "sent_bytes", "cpu_s",
-           "work_lost_s", "daemon_growth_bytes")
+           "work_lost_s", "redis_slowest_ms", "link_use", "daemon_growth_bytes")
 # More of one processor than this taken by strangers, and the numbers are not to be trusted.
 DISTURBED = 0.15
 
@@ -82,8 +82,9 @@ def suite_section(document, folder):
 
 
 def describe_link(case):
-    writes = f", written to at {case.write_factor} times the link's rate (in pages)" if case.write_factor else ""
-    return f"link {case.link}{writes}"
+    writes = f"; pages are written to at {case.write_factor} times the link's rate" if case.write_factor else ""
+    busy = "; a client changes 200 records a second in its redis" if case.busy else ""
+    return f"link {case.link}{writes}{busy}"
 
 
 def circumstances_lines(document):
@@ -91,13 +92,14 @@ def circumstances_lines(document):
     lines = [f"vmigrate {facts['vmigrate']}, {facts['qemu']}, {facts['libvirt']}, Linux {facts['kernel']}; "
              f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] >> 30} GiB; guests "
              f"{facts['guests']}; TCP congestion control {facts['congestion_control']} for all."]
-    others = sorted(run["others_cpu"] + run["stolen_cpu"] for run in document["runs"] if "others_cpu" in run)
-    if others:
-        lines.append(f"What the machine did beside the measured during the moves, the kernel's unbilled work for the "
-                     f"network included: {others[len(others) // 2]:.2f} processors at the median, {others[-1]:.2f} at "
-                     f"most; before the suite {facts['busy_before']:.2f}.")
-    if facts["busy_before"] > DISTURBED:
-        lines += ["", "**The machine was not idle: do not compare these numbers with others.**"]
+    strangers = [run["others_before"] for run in document["runs"] if "others_before" in run]
+    if strangers:
+        lines.append(f"Just before each move, what has nothing to do with this took {median(strangers):.2f} processors "
+                     f"at the median and {max(strangers):.2f} at most.")
+    disturbed = sum(share > DISTURBED for share in strangers)
+    if disturbed:
+        lines += ["", f"**The machine had other work in {disturbed} of {len(strangers)} moves: these numbers say "
+                  "little.**"]
     return lines
 
 

@@ -31,6 +31,7 @@ METRICS = {metric.key: metric for metric in (
     Metric("cpu_extra_s", "CPU beyond the guest's", "s"),
     Metric("work_lost_s", "work lost", "s"),
     Metric("daemon_growth_bytes", "daemon grew", "MiB", MIB, 1),
+    Metric("redis_slowest_ms", "slowest redis request", "ms", digits=0),
     Metric("link_use", "use of the link", ""),
 )}
 
