@@ -89,9 +89,10 @@ def describe_link(case):
 
 def circumstances_lines(document):
     facts = document["circumstances"]
-    lines = [f"vmigrate {facts['vmigrate']}, {facts['qemu']}, {facts['libvirt']}, Linux {facts['kernel']}; "
-             f"{facts['processors']} processors ({facts['processor']}), {facts['memory_bytes'] >> 30} GiB; guests "
-             f"{facts['guests']}; TCP congestion control {facts['congestion_control']} for all."]
+    lines = [f"vmigrate {facts['vmigrate']} (migrated's SHA-256 begins with {facts['migrated']}), {facts['qemu']}, "
+             f"{facts['libvirt']}, Linux {facts['kernel']}; {facts['processors']} processors ({facts['processor']}), "
+             f"{facts['memory_bytes'] >> 30} GiB; guests {facts['guests']}; TCP congestion control "
+             f"{facts['congestion_control']} for all."]
     strangers = [run["others_before"] for run in document["runs"] if "others_before" in run]
     if strangers:
         lines.append(f"Just before each move, what has nothing to do with this took {median(strangers):.2f} processors "

@@ -1,5 +1,7 @@
 """Runs a suite: boots each workload's guest, and lets the movers move it in turns."""
 
+import contextlib
+import hashlib
 import itertools
 import os
 import platform
@@ -54,6 +56,10 @@ class Bench:
 
     def run_case(self, case, guests):
         self.set_link(case)
+        for bare in {MOVERS[name].bare for name in case.movers}:
+            # All before the first turn, as this takes a while. What fails here fails again at its turn, and is told.
+            with contextlib.suppress(LabError, OSError):
+                guests.take(bare)
         for turn in range(self.runs):
             # A B, B A, A B, …: what drifts in the course of a run meets all of them alike.
             for name in case.movers if turn % 2 == 0 else reversed(case.movers):
@@ -99,11 +105,18 @@ def circumstances():
     quiet = Cpu(())
     time.sleep(2)
     used = quiet.used()
-    return {"vmigrate": revision(), "qemu": first_line("qemu-system-x86_64", "--version"),
-            "libvirt": first_line("libvirtd", "--version"), "kernel": platform.release(), "processor": processor(),
-            "processors": os.cpu_count(), "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    return {"vmigrate": revision(), "migrated": digest_of_daemon(),
+            "qemu": first_line("qemu-system-x86_64", "--version"), "libvirt": first_line("libvirtd", "--version"),
+            "kernel": platform.release(), "processor": processor(), "processors": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "guests": "emulated (TCG)", "congestion_control": congestion_control(),
             "busy_before": (used["busy"] - used["own"]) / used["seconds"], "load_before": os.getloadavg()[0]}
+
+
+def digest_of_daemon():
+    """Which program it was, however the sources have changed since it was built."""
+    program = next(iter(Lab().hosts.values())).daemon_program
+    return hashlib.sha256(program.read_bytes()).hexdigest()[:12] if program.exists() else None
 
 
 def congestion_control():
