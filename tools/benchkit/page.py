@@ -97,6 +97,9 @@ def circumstances_lines(document):
     if strangers:
         lines.append(f"Just before each move, what has nothing to do with this took {median(strangers):.2f} processors "
                      f"at the median and {max(strangers):.2f} at most.")
+        late = [run["own_gap_ms"] for run in document["runs"] if "own_gap_ms" in run]
+        lines.append(f"The client that pings was late itself by {median(late):.0f} ms at the median and {max(late):.0f} "
+                     "ms at most; below that, gaps say nothing.")
     disturbed = sum(share > DISTURBED for share in strangers)
     if disturbed:
         lines += ["", f"**The machine had other work in {disturbed} of {len(strangers)} moves: these numbers say "
