@@ -107,7 +107,7 @@ def test_a_suite_is_measured_and_told(tmp_path):
     grown = [one["daemon_growth_bytes"] for one in document["runs"] if one["mover"] == "vmigrate"]
     assert max(grown) > 0
     text = folder.with_suffix(".md").read_text(encoding="utf-8")
-    assert "vmigrate / virsh" in text
+    assert "vmigrate / best peer" in text
     for picture in folder.glob("*.svg"):
         assert picture.name in text
         assert "vmigrate" in "".join(ET.parse(picture).getroot().itertext())

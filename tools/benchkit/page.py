@@ -10,6 +10,9 @@ from .summary import METRICS
 PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
 COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "stopped_ms", "said_pause_ms", "sent_bytes", "cpu_s",
            "work_lost_s", "redis_slowest_ms", "link_use", "daemon_growth_bytes")
+NOTHING = "–"
+# What may be nothing or less, and what only vmigrate has, or more of is better.
+WITHOUT_RATIO = ("work_lost_s", "daemon_growth_bytes", "link_use")
 # More of one processor than this taken by strangers, and the numbers are not to be trusted.
 DISTURBED = 0.15
 
@@ -65,7 +68,7 @@ def cases_in(document):
 def suite_section(document, folder):
     suite = document["suite"]
     lines = [f"## Suite `{suite}`", "",
-             f"{document['started']}, {document['runs_each']} moves of each mover in each case. Raw results: "
+             f"{document['started']}; moves of each mover in each case: {document['runs_each']}. Raw results: "
              f"[{suite}.json]({folder.name}/{suite}.json).", "", *circumstances_lines(document), ""]
     lines += ["### Bars", "", *bars_table(document), ""]
     for key in PLOTTED:
@@ -98,8 +101,8 @@ def circumstances_lines(document):
         lines.append(f"Just before each move, what has nothing to do with this took {median(strangers):.2f} processors "
                      f"at the median and {max(strangers):.2f} at most.")
         late = [run["own_gap_ms"] for run in document["runs"] if "own_gap_ms" in run]
-        lines.append(f"The client that pings was late itself by {median(late):.0f} ms at the median and {max(late):.0f} "
-                     "ms at most; below that, gaps say nothing.")
+        lines.append(f"The client that pings was late itself by {median(late):.0f} ms at the median and "
+                     f"{max(late):.0f} ms at most; below that, gaps say nothing.")
     disturbed = sum(share > DISTURBED for share in strangers)
     if disturbed:
         lines += ["", f"**The machine had other work in {disturbed} of {len(strangers)} moves: these numbers say "
@@ -107,10 +110,14 @@ def circumstances_lines(document):
     return lines
 
 
+def titled(metric):
+    return f"{metric.title}, {metric.unit}" if metric.unit else metric.title
+
+
 def with_range(runs, case, mover, key):
     found = summary.values(runs, case, mover, key)
     if not found:
-        return "–"
+        return NOTHING
     metric = METRICS[key]
     middle = metric.show(summary.middle(runs, case, mover, key))
     return middle if len(found) == 1 else f"{middle} ({metric.show(min(found))}–{metric.show(max(found))})"
@@ -118,17 +125,23 @@ def with_range(runs, case, mover, key):
 
 def case_table(runs, case):
     movers = summary.movers_of(runs, case)
-    yield "| | " + " | ".join(movers) + " | vmigrate / virsh |"
-    yield "|---" * (len(movers) + 2) + "|"
+    yield "| | " + " | ".join(movers) + " | vmigrate / virsh | vmigrate / best peer |"
+    yield "|---" * (len(movers) + 3) + "|"
     for key in COLUMNS:
-        if not any(summary.values(runs, case, mover, key) for mover in movers):
-            continue
-        # What may be nothing, or less, has no ratio.
-        against = None if key == "work_lost_s" else summary.ratio(runs, case, "vmigrate", "virsh", key)
         cells = [with_range(runs, case, mover, key) for mover in movers]
-        yield (f"| {METRICS[key].title}, {METRICS[key].unit} | " + " | ".join(cells) +
-               f" | {'–' if against is None else f'{against:.2f}'} |")
-    yield "| failed | " + " | ".join(str(len(summary.failures(runs, case, mover))) for mover in movers) + " | |"
+        if any(cell != NOTHING for cell in cells):
+            yield f"| {titled(METRICS[key])} | {' | '.join(cells + ratios(runs, case, key))} |"
+    yield "| failed | " + " | ".join(str(len(summary.failures(runs, case, mover))) for mover in movers) + " | | |"
+
+
+def ratios(runs, case, key):
+    """To plain, and to the best peer with its name where that is another."""
+    if key in WITHOUT_RATIO:
+        return [NOTHING, NOTHING]
+    best = summary.best_peer(runs, case, key)
+    plain, least = (summary.ratio(runs, case, "vmigrate", peer, key) for peer in ("virsh", best))
+    return [NOTHING if plain is None else f"{plain:.2f}",
+            NOTHING if least is None or best == "virsh" else f"{least:.2f} ({best})"]
 
 
 def failure_lines(runs, case):
@@ -168,11 +181,11 @@ def print_table(document):
     runs = document["runs"]
     for case in cases_in(document):
         movers = summary.movers_of(runs, case)
-        print(f"\n{case}: {CASES[case].link}\n{'':22}" + "".join(f"{mover:>26}" for mover in movers))
+        print(f"\n{case}: {CASES[case].link}\n{'':26}" + "".join(f"{mover:>26}" for mover in movers))
         for key in COLUMNS:
             cells = [with_range(runs, case, mover, key) for mover in movers]
-            if any(cell != "–" for cell in cells):
-                print(f"{METRICS[key].title + ', ' + METRICS[key].unit:22}" + "".join(f"{cell:>26}" for cell in cells))
+            if any(cell != NOTHING for cell in cells):
+                print(f"{titled(METRICS[key]):26}" + "".join(f"{cell:>26}" for cell in cells))
     print()
     for verdict in summary.judge_all(runs):
         metric = METRICS[verdict["metric"]]

@@ -61,6 +61,12 @@ def ratio(runs, case, mover, peer, key):
     return ours / theirs if ours is not None and theirs else None
 
 
+def best_peer(runs, case, key):
+    """The name of the one with the least, or None."""
+    found = {mover: middle(runs, case, mover, key) for mover in movers_of(runs, case) if mover != "vmigrate"}
+    return min((mover for mover in found if found[mover] is not None), key=found.get, default=None)
+
+
 def judge(runs, bar):
     """The bar with what was measured; `met` is None when there is nothing to judge by."""
     if bar.case is None:
