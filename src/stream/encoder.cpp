@@ -1,5 +1,7 @@
 #include "stream/encoder.hpp"
 
+#include <array>
+
 #include "stream/format.hpp"
 
 namespace vmigrate::stream {
@@ -24,8 +26,9 @@ void Encoder::zero_page(const PagePlace& place, std::byte fill) {
 
 void Encoder::page_head(const PagePlace& place, std::uint64_t flag) {
   const std::uint64_t word = place.offset | flag | (place.named ? 0U : std::uint64_t{kRamContinue});
-  for (int shift = 56; shift >= 0; shift -= 8)
-    output_.push_back(static_cast<std::byte>(word >> shift & 0xff));
+  std::array<std::byte, 8> big_endian;
+  for (unsigned i = 0; i < 8; ++i) big_endian[i] = static_cast<std::byte>(word >> (56 - 8 * i) & 0xff);
+  opaque(big_endian);
   if (!place.named) return;
   const auto& name = blocks_.at(place.block).name;
   output_.push_back(static_cast<std::byte>(name.size()));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,8 @@ class Encoder : public RecordSink {
   void last_pages() override {}
   void ram_end() override {}
 
+  /// Takes memory for `size` bytes of output at once.
+  void reserve(std::size_t size) { output_.reserve(size); }
   const ByteBuffer& output() const { return output_; }
   ByteBuffer take_output() { return std::exchange(output_, {}); }
 

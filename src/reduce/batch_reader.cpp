@@ -1,0 +1,203 @@
+#include "reduce/batch_reader.hpp"
+
+#include <string>
+#include <utility>
+
+#include "reduce/batch.hpp"
+#include "reduce/page_delta.hpp"
+
+namespace vmigrate::reduce {
+namespace {
+
+constexpr std::size_t kHeadBytes = 8;
+constexpr std::uint64_t kMostPages = std::uint64_t{1} << 52;  // in 64 bits of offset
+
+tl::unexpected<Error> broken(std::string why) {
+  return fail(ErrorCode::failed, "a batch of memory is broken: " + std::move(why));
+}
+
+tl::unexpected<Error> cut_off() {
+  return broken("an operation is cut off");
+}
+
+}  // namespace
+
+BatchReader::BatchReader(std::size_t store_pages) : store_(store_pages), filled_(store_pages) {
+}
+
+Result<ByteBuffer> BatchReader::restore(ByteView batch, std::size_t original_bytes) {
+  if (broken_) return broken("one before it was");
+  auto read = read_all(batch, original_bytes);
+  ByteBuffer output = encoder_.take_output();
+  if (!read) {
+    broken_ = true;
+    return fail(std::move(read.error()));
+  }
+  return output;
+}
+
+Result<> BatchReader::read_all(ByteView batch, std::size_t original_bytes) {
+  if (original_bytes > kMostOriginalBytes) return broken("it stands for too much");
+  if (batch.size() < kTrailerBytes) return broken("it has no end");
+  std::size_t operations_size = 0;
+  for (const std::byte byte : batch.last(kTrailerBytes)) {
+    operations_size = operations_size << 8 | std::to_integer<std::size_t>(byte);
+  }
+  const ByteView content = batch.first(batch.size() - kTrailerBytes);
+  if (operations_size > content.size()) return broken("its operations are longer than it is");
+
+  Rest rest{FieldReader(content.first(content.size() - operations_size)),
+            FieldReader(content.last(operations_size)), original_bytes};
+  expected_ = {};
+  encoder_.reserve(original_bytes);
+  while (!rest.operations.empty()) {
+    if (auto done = read_operation(rest); !done) return done;
+  }
+  if (!rest.literals.empty()) return broken("bytes are left that no operation takes");
+  if (rest.original_bytes != 0) return broken("it stands for less than was said");
+  return {};
+}
+
+Result<> BatchReader::read_operation(Rest& rest) {
+  const unsigned head = *rest.operations.byte();
+  const unsigned kind = head % (1U << kKindBits);
+  const unsigned flags = head - kind;
+  switch (static_cast<Operation>(kind)) {
+    case Operation::opaque:
+    case Operation::block_table:
+      if (flags != 0) return broken("an operation has flags that it cannot have");
+      return kind == static_cast<unsigned>(Operation::opaque) ? read_opaque(rest) : read_block_table(rest);
+    case Operation::zero:
+    case Operation::literal:
+    case Operation::kept:
+    case Operation::same:
+    case Operation::delta: return read_pages(rest, static_cast<Operation>(kind), flags);
+  }
+  return broken("an operation is unknown");
+}
+
+Result<> BatchReader::read_opaque(Rest& rest) {
+  const auto count = rest.operations.number();
+  if (!count) return cut_off();
+  if (*count > rest.original_bytes) return broken("it stands for more than was said");
+  const auto bytes = rest.literals.bytes(*count);
+  if (!bytes) return broken("bytes are missing");
+  rest.original_bytes -= bytes->size();
+  encoder_.opaque(*bytes);
+  return {};
+}
+
+Result<> BatchReader::read_block_table(Rest& rest) {
+  const auto count = rest.operations.number();
+  if (!count) return cut_off();
+  if (*count > kMostBlocks) return broken("it names too many memory blocks");
+  std::vector<stream::RamBlock> blocks;
+  for (std::uint64_t i = 0; i < *count; ++i) {
+    const auto size = rest.operations.byte();
+    const auto name = size ? rest.operations.bytes(*size) : std::nullopt;
+    if (!name) return cut_off();
+    blocks.push_back({std::string(as_text(*name)), 0});
+  }
+  blocks_ = std::move(blocks);
+  encoder_.block_table(blocks_);
+  return {};
+}
+
+Result<> BatchReader::read_pages(Rest& rest, Operation kind, unsigned flags) {
+  const auto run = read_run(rest.operations, kind, flags);
+  if (!run) return fail(run.error());
+  if (auto room = check_room(*run, rest); !room) return room;
+  for (std::uint64_t i = 0; i < run->count; ++i) {
+    const stream::PagePlace place{expected_.block, (expected_.page + i) * kPageSize, run->named && i == 0};
+    if (auto written = write_page(*run, run->slot + i, place, rest.literals); !written) return written;
+  }
+  expected_.page += run->count;
+  return {};
+}
+
+/// The fields of a run of pages. Afterwards `expected_` is where its pages begin, and its slots end.
+Result<BatchReader::Run> BatchReader::read_run(FieldReader& fields, Operation kind, unsigned flags) {
+  Run run{kind, (flags & kNamed) != 0};
+  if ((flags & kBlock) != 0) {
+    const auto block = fields.number();
+    if (!block) return cut_off();
+    if (*block >= kMostBlocks) return broken("a memory block has a number that none has");
+    expected_.block = *block;
+    expected_.page = 0;
+  }
+  if (run.named && expected_.block >= blocks_.size()) return broken("a memory block has no name");
+  if ((flags & kJump) != 0) {
+    const auto page = fields.moved(expected_.page);
+    if (!page) return cut_off();
+    expected_.page = *page;
+  }
+  if ((flags & kRun) != 0) {
+    const auto count = fields.number();
+    if (!count) return cut_off();
+    run.count = *count;
+  }
+  if (run.count > kMostPages || expected_.page > kMostPages - run.count) {
+    return broken("a page lies where none can");
+  }
+  if (uses_slots(kind)) {
+    if (auto slot = read_slot(fields, (flags & kSpecial) != 0, run); !slot) return fail(slot.error());
+  } else if ((flags & kSpecial) != 0) {
+    if (kind != Operation::zero) return broken("an operation has flags that it cannot have");
+    const auto fill = fields.byte();
+    if (!fill) return cut_off();
+    run.fill = static_cast<std::byte>(*fill);
+  }
+  return run;
+}
+
+Result<> BatchReader::read_slot(FieldReader& fields, bool jumps, Run& run) {
+  std::uint64_t& expected = expected_.slot(run.kind);
+  const auto slot = jumps ? fields.moved(expected) : expected;
+  if (!slot) return cut_off();
+  if (run.count > store_.slots() || *slot > store_.slots() - run.count) {
+    return broken("a slot lies outside the page store");
+  }
+  run.slot = *slot;
+  expected = *slot + run.count;
+  return {};
+}
+
+/// Takes what the run stands for off what the batch may still stand for.
+Result<> BatchReader::check_room(const Run& run, Rest& rest) const {
+  constexpr auto kTooMuch = "it stands for more than was said";
+  const std::size_t page_bytes = kHeadBytes + (run.kind == Operation::zero ? 1 : kPageSize);
+  if (run.count > rest.original_bytes / page_bytes) return broken(kTooMuch);
+  const std::size_t name_bytes = run.named ? 1 + blocks_[expected_.block].name.size() : 0;
+  const std::size_t bytes = run.count * page_bytes + name_bytes;
+  if (bytes > rest.original_bytes) return broken(kTooMuch);
+  rest.original_bytes -= bytes;
+  return {};
+}
+
+Result<> BatchReader::write_page(const Run& run, std::uint64_t slot, const stream::PagePlace& place,
+                                 FieldReader& literals) {
+  if (run.kind == Operation::zero) {
+    encoder_.zero_page(place, run.fill);
+    return {};
+  }
+  if (run.kind == Operation::literal || run.kind == Operation::kept) {
+    const auto content = literals.bytes(kPageSize);
+    if (!content) return broken("bytes are missing");
+    encoder_.page(place, *content);
+    if (run.kind == Operation::kept) {
+      store_.put(slot, *content);
+      filled_[slot] = true;
+    }
+    return {};
+  }
+  if (!filled_[slot]) return broken("it names a slot that holds nothing");
+  if (run.kind == Operation::delta) {
+    if (auto applied = apply_delta(literals, store_.content(slot)); !applied) {
+      return broken(applied.error().message);
+    }
+  }
+  encoder_.page(place, std::as_const(store_).content(slot));
+  return {};
+}
+
+}  // namespace vmigrate::reduce

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+namespace vmigrate::reduce {
+
+/// How a batch is packed. The numbers are on the wire and never change.
+enum class Method : std::uint8_t {
+  stored = 1,
+  lz4 = 2,   ///< each batch by itself
+  zstd = 3,  ///< all batches of a track that are packed so are one long zstd stream, flushed after each
+};
+
+/// zstd's levels that are of use here: below, it copies; above, it is slower than any link that one would
+/// move a guest over.
+inline constexpr int kLowestLevel = -50;
+inline constexpr int kHighestLevel = 9;
+
+/// How far back zstd looks, as a power of two: from a megabyte to all that a 64-bit zstd can.
+inline constexpr int kLowestWindowLog = 20;
+inline constexpr int kHighestWindowLog = 31;
+
+}  // namespace vmigrate::reduce
