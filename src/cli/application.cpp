@@ -58,6 +58,11 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
 
 }  // namespace
 
+void add_vm_or_id(CLI::App* subcommand, std::string* vm_or_id) {
+  subcommand->add_option("VM|ID", *vm_or_id, "VM name or UUID, or a migration's id or how it begins")
+      ->required();
+}
+
 int run(int argc, const char* const* argv) {
   Context context{.socket = "/run/vmigrate/migrated.sock"};
   Command command;

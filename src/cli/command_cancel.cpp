@@ -49,7 +49,7 @@ int cancel(const Context& context, const std::string& vm_or_id) {
 void add_cancel(CLI::App& app, Command* command) {
   const auto vm_or_id = std::make_shared<std::string>();
   auto* sub = app.add_subcommand("cancel", "Cancel a VM's migration; returns when the VM runs on as before");
-  sub->add_option("VM|ID", *vm_or_id, "VM name or UUID, or a migration's id or how it begins")->required();
+  add_vm_or_id(sub, vm_or_id.get());
   sub->footer(
       "Exits with 4 when it is too late: the VM runs on the destination then.\n\n"
       "Examples:\n"

@@ -23,7 +23,7 @@ int show(const Context& context, const std::string& vm_or_id) {
 void add_show(CLI::App& app, Command* command) {
   const auto vm_or_id = std::make_shared<std::string>();
   auto* sub = app.add_subcommand("show", "Show a VM's migration: the one under way, or the last one");
-  sub->add_option("VM|ID", *vm_or_id, "VM name or UUID, or a migration's id or how it begins")->required();
+  add_vm_or_id(sub, vm_or_id.get());
   sub->footer(
       "Examples:\n"
       "  vmigrate show web1\n"

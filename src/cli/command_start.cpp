@@ -11,7 +11,8 @@
 namespace vmigrate::cli {
 namespace {
 
-constexpr Milliseconds kLongestPause = std::chrono::hours(1);
+constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
+constexpr Milliseconds kLongestMigration = std::chrono::hours(24 * 30);
 
 struct Arguments {
   std::string vm;
@@ -19,17 +20,20 @@ struct Arguments {
   Milliseconds max_pause{};
   Rate bandwidth{};
   bool keep_source_definition = false;
+  Milliseconds finish_by{};
+  control::OnStall on_stall = control::ON_STALL_UNSPECIFIED;
   bool detach = false;
   bool check_only = false;
 };
 
-Milliseconds max_pause_argument(const std::string& text) {
-  const auto pause = parse_duration(text);
-  if (!pause) throw CLI::ValidationError("--max-pause", pause.error().message + "; " + pause.error().hint);
-  if (*pause < Milliseconds(1) || *pause > kLongestPause) {
-    throw CLI::ValidationError("--max-pause", fmt::format("'{}' is not possible; 1ms to 1h is", text));
+Milliseconds duration_argument(const std::string& option, const std::string& text, Milliseconds longest) {
+  const auto duration = parse_duration(text);
+  if (!duration) throw CLI::ValidationError(option, duration.error().message + "; " + duration.error().hint);
+  if (*duration < Milliseconds(1) || *duration > longest) {
+    throw CLI::ValidationError(
+        option, fmt::format("'{}' is not possible; 1ms to {} is", text, vmigrate::to_string(longest)));
   }
-  return *pause;
+  return *duration;
 }
 
 Rate bandwidth_argument(const std::string& text) {
@@ -37,6 +41,12 @@ Rate bandwidth_argument(const std::string& text) {
   if (!rate) throw CLI::ValidationError("--bandwidth", rate.error().message + "; " + rate.error().hint);
   if (rate->bytes_per_second == 0) throw CLI::ValidationError("--bandwidth", "with 0 nothing would move");
   return *rate;
+}
+
+control::OnStall on_stall_argument(const std::string& text) {
+  if (text == "abort") return control::ON_STALL_ABORT;
+  if (text == "pause") return control::ON_STALL_PAUSE;
+  throw CLI::ValidationError("--on-stall", fmt::format("'{}' is not possible; abort or pause is", text));
 }
 
 control::Request request_for(const Arguments& arguments) {
@@ -47,6 +57,8 @@ control::Request request_for(const Arguments& arguments) {
   start->set_max_pause_ms(static_cast<std::uint32_t>(arguments.max_pause.count()));
   start->set_bandwidth(arguments.bandwidth.bytes_per_second);
   start->set_keep_source_definition(arguments.keep_source_definition);
+  start->set_finish_by_ms(static_cast<std::uint32_t>(arguments.finish_by.count()));
+  start->set_on_stall(arguments.on_stall);
   start->set_wait(!arguments.detach);
   return request;
 }
@@ -83,13 +95,28 @@ void add_start(CLI::App& app, Command* command) {
   sub->add_option("HOST", arguments->host, "Where to: a name from migrated.toml (see: vmigrate hosts)")
       ->required();
   sub->add_option_function<std::string>(
-         "--max-pause", [=](const std::string& text) { arguments->max_pause = max_pause_argument(text); },
+         "--max-pause",
+         [=](const std::string& text) {
+           arguments->max_pause = duration_argument("--max-pause", text, kLongestPause);
+         },
          "How long the VM may stand still at the switchover, like 300ms (default: as configured)")
       ->type_name("TIME");
   sub->add_option_function<std::string>(
          "--bandwidth", [=](const std::string& text) { arguments->bandwidth = bandwidth_argument(text); },
          "The most to send, like 2Gbit or 250MB a second (default: as configured)")
       ->type_name("RATE");
+  sub->add_option_function<std::string>(
+         "--finish-by",
+         [=](const std::string& text) {
+           arguments->finish_by = duration_argument("--finish-by", text, kLongestMigration);
+         },
+         "After this time, like 10m, do what --on-stall says (default: no limit)")
+      ->type_name("TIME");
+  sub->add_option_function<std::string>(
+         "--on-stall", [=](const std::string& text) { arguments->on_stall = on_stall_argument(text); },
+         "If the VM changes its memory faster than it can be moved: abort the move, or pause the VM for as "
+         "long as the rest takes (default: abort)")
+      ->type_name("abort|pause");
   sub->add_flag("--keep-source-definition", arguments->keep_source_definition,
                 "Leave the VM's definition on this host (it will not run here)");
   sub->add_flag("--detach", arguments->detach, "Print the migration's id and do not wait");

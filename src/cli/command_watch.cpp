@@ -19,7 +19,7 @@ int watch(const Context& context, const std::string& vm_or_id) {
 void add_watch(CLI::App& app, Command* command) {
   const auto vm_or_id = std::make_shared<std::string>();
   auto* sub = app.add_subcommand("watch", "Follow a VM's migration to its end");
-  sub->add_option("VM|ID", *vm_or_id, "VM name or UUID, or a migration's id or how it begins")->required();
+  add_vm_or_id(sub, vm_or_id.get());
   sub->footer(
       "The exit code is the migration's, as that of `vmigrate start`. Ctrl-C ends the watching, not the "
       "migration.\n\n"

@@ -19,6 +19,9 @@ void add_doctor(CLI::App& app, Command* command);
 void add_resolve(CLI::App& app, Command* command);
 void add_version(CLI::App& app, Command* command);
 
+/// The argument of those that are about one migration: what the daemon finds it by.
+void add_vm_or_id(CLI::App* subcommand, std::string* vm_or_id);
+
 /// Asks what stands against moving `vm` to these hosts (none: every configured one), and prints it. The exit
 /// code. Also what `start --check` does.
 int check(const Context& context, const std::string& vm, const std::vector<std::string>& hosts);

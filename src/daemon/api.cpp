@@ -77,6 +77,8 @@ void Api::start(const control::Start& request, const control::Caller& caller,
   options.bandwidth =
       request.bandwidth() == 0 ? parts_.configuration.migration.bandwidth : Rate{request.bandwidth()};
   options.keep_source_definition = request.keep_source_definition();
+  if (request.finish_by_ms() > 0) options.finish_by = Milliseconds(request.finish_by_ms());
+  if (request.on_stall() == control::ON_STALL_PAUSE) options.on_stall = migration::OnStall::pause;
   options.requested_by = fmt::format("{} (uid {})", caller.user, caller.uid);
   const auto migration = parts_.manager.start(request.vm(), std::move(options));
   if (!migration) return responder->finish(error_response(migration.error(), whereabouts(request.vm())));

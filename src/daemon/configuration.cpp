@@ -19,7 +19,7 @@ namespace vmigrate::daemon {
 namespace {
 
 /// Longer pauses are no live migration, and would not fit where they are counted in milliseconds.
-constexpr Milliseconds kLongestPause = std::chrono::hours(1);
+constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
 
 using Peer = Configuration::Peer;
 
@@ -90,7 +90,7 @@ Result<> read_max_pause(const std::string& text, Milliseconds* target) {
   const auto pause = parse_duration(text);
   if (!pause) return fail(pause.error());
   if (*pause < Milliseconds(1) || *pause > kLongestPause) {
-    return fail(ErrorCode::usage, fmt::format("a pause of {} is not possible", text), "1ms to 1h is");
+    return fail(ErrorCode::usage, fmt::format("a pause of {} is not possible", text), "1ms to 30min is");
   }
   *target = *pause;
   return {};

@@ -124,7 +124,7 @@ Result<> DestinationMigration::reserve() {
   };
   events.prepared = [this, mailbox] { mailbox->post([this] { on_prepared(); }); };
   events.failed = [this, mailbox](const Error& why) {
-    mailbox->post([this, why] { apply(destination::Failed{why}); });
+    mailbox->post([this, why] { apply(destination::Failed{why.in(edges_.host)}); });
   };
   begun_ = true;
   auto directory = RuntimeDirectory::create(offer_.runtime_directory);
@@ -242,7 +242,8 @@ Result<> DestinationMigration::record(const destination::State& state) {
   if (std::holds_alternative<destination::Running>(state)) record_.result = as_text(hypervisor_answer_);
   if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
   if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
-  return edges_.journal.write(record_);
+  // It is read at the source, which has a journal of its own.
+  return edges_.journal.write(record_).map_error([this](const Error& why) { return why.in(edges_.host); });
 }
 
 void DestinationMigration::finish_incoming() {

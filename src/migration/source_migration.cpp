@@ -365,6 +365,7 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
   progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, report_.progress);
   raise_downtime_limit(memory.pass);
+  watch_for_stall(memory);
   report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
   publish();
 }
@@ -381,12 +382,48 @@ Milliseconds SourceMigration::downtime_limit_in(std::uint32_t pass) const {
 
 void SourceMigration::raise_downtime_limit(std::uint32_t pass) {
   const auto limit = downtime_limit_in(pass);
-  if (limit <= downtime_limit_ || !move_) return;
-  downtime_limit_ = limit;
+  if (limit > downtime_limit_) (void)set_downtime_limit(limit);
+}
+
+bool SourceMigration::set_downtime_limit(Milliseconds limit) {
+  if (!move_) return false;
   if (const auto set = move_->set_max_pause(limit); !set) {
     spdlog::warn("{}: cannot allow a pause of {}: {}", label(), vmigrate::to_string(limit),
                  set.error().message);
+    return false;
   }
+  downtime_limit_ = limit;
+  return true;
+}
+
+void SourceMigration::watch_for_stall(const hypervisor::MemoryProgress& memory) {
+  if (stall_dealt_with_) return;
+  const auto now = edges_.clock.now();
+  const bool may_stop = downtime_limit_ >= options_.max_pause;
+  const bool hopeless = stall_watch_.is_hopeless(memory.pass, memory.remaining, may_stop, now);
+  const bool late = options_.finish_by && now - started_ >= *options_.finish_by;
+  if (!hopeless && !late) return;
+  const auto& progress = report_.progress;
+  on_stall(fmt::format("{} changes {} of memory a second and {} a second are moved; {} are left{}",
+                       record_.vm_name, vmigrate::to_string(Bytes{progress.dirty_rate.bytes_per_second}),
+                       vmigrate::to_string(Bytes{progress.guest_rate.bytes_per_second}),
+                       vmigrate::to_string(memory.remaining),
+                       late ? fmt::format(" after {}", vmigrate::to_string(*options_.finish_by)) : ""));
+}
+
+void SourceMigration::on_stall(const std::string& why) {
+  // QEMU takes 2,000 s at most. It stops the VM at once and moves the rest.
+  constexpr Milliseconds unlimited = std::chrono::minutes(30);
+  spdlog::warn("{}: {}", label(), why);
+  if (options_.on_stall == OnStall::pause) {
+    stall_dealt_with_ = set_downtime_limit(unlimited);
+    return;
+  }
+  stall_dealt_with_ = true;
+  apply(
+      source::Failed{{ErrorCode::not_converging, why,
+                      "allow a longer pause (--max-pause) or a pause as long as it takes (--on-stall pause), "
+                      "or move it when it does less"}});
 }
 
 // --- What it leads to
@@ -400,7 +437,8 @@ Result<> SourceMigration::record(const source::State& state) {
 void SourceMigration::send_finish_call() {
   finish_sent_ = edges_.clock.now();
   if (!link_usable_ || !stream_) return ask_later();
-  link_->send(Finish{record_.migration, finish_call_.message, stream_->digest(edges_.timing.drain), addresses_});
+  link_->send(
+      Finish{record_.migration, finish_call_.message, stream_->digest(edges_.timing.drain), addresses_});
 }
 
 void SourceMigration::ask_later() {

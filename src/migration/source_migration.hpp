@@ -7,6 +7,7 @@
 
 #include "handover/source.hpp"
 #include "migration/claims.hpp"
+#include "migration/convergence.hpp"
 #include "migration/edges.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/outgoing_stream.hpp"
@@ -23,6 +24,8 @@ struct StartOptions {
   Milliseconds max_pause{300};
   Rate bandwidth{};  ///< zero: no limit
   bool keep_source_definition = false;
+  std::optional<Milliseconds> finish_by;  ///< after the request; then on_stall
+  OnStall on_stall = OnStall::abort;
   std::string requested_by;
 };
 
@@ -72,6 +75,9 @@ class SourceMigration {
   void on_progress(const hypervisor::MemoryProgress& memory);
   Milliseconds downtime_limit_in(std::uint32_t pass) const;
   void raise_downtime_limit(std::uint32_t pass);
+  bool set_downtime_limit(Milliseconds limit);
+  void watch_for_stall(const hypervisor::MemoryProgress& memory);
+  void on_stall(const std::string& why);
 
   // What it leads to. Only `record` can fail for good; the others come back as events, or try again.
   Result<> act(handover::source::Action action);
@@ -126,6 +132,8 @@ class SourceMigration {
   Verdict verdict_;  ///< the one that said `running`
   std::optional<ProgressMeter> progress_meter_;
   Milliseconds downtime_limit_{};
+  StallWatch stall_watch_;
+  bool stall_dealt_with_ = false;
 
   MonotonicTime started_;
   std::optional<MonotonicTime> vcpus_stopped_;

@@ -20,7 +20,7 @@ TEST_F(UsageTest, WhatMakesNoSenseIsSaidWithTheWayToHelp) {
       {{"start", "web1", "hostb", "hostc"}, "not expected: hostc"},
       {{"start", "web1", "hostb", "--max-pause", "300"},
        "'300' is not a number with a unit; write it like 300ms"},
-      {{"start", "web1", "hostb", "--max-pause", "2h"}, "'2h' is not possible; 1ms to 1h is"},
+      {{"start", "web1", "hostb", "--max-pause", "2h"}, "'2h' is not possible; 1ms to 30 min 0 s is"},
       {{"start", "web1", "hostb", "--max-pause", "0ms"}, "'0ms' is not possible"},
       {{"start", "web1", "hostb", "--bandwidth", "fast"}, "write it like 2Gbit"},
       {{"start", "web1", "hostb", "--bandwidth", "0MB"}, "nothing would move"},

@@ -133,5 +133,36 @@ TEST_F(Scenario, CheckSaysWhatStartWouldAndChangesNothing) {
   EXPECT_EQ(*a.daemon().ping("hostb"), "test");
 }
 
+TEST_F(Scenario, AMoveThatIsNotDoneInTimeIsGivenUp) {
+  a.hypervisor.script().hold(FakeStep::memory);
+  StartOptions options;
+  options.host = "hostb";
+  options.finish_by = Milliseconds(1);
+  const auto id = a.daemon().start("web1", options);
+  ASSERT_TRUE(id);
+  const auto report = a.await_end(*id);
+  EXPECT_EQ(report.phase, Phase::failed);
+  ASSERT_TRUE(report.error);
+  EXPECT_EQ(report.error->code, ErrorCode::not_converging);
+  a.hypervisor.script().release(FakeStep::memory);
+  expect_runs_only_on(a);
+  expect_moves(a, b);
+}
+
+TEST_F(Scenario, AMoveThatIsNotDoneInTimePausesTheVmWhenAskedTo) {
+  a.hypervisor.script().hold(FakeStep::memory);
+  StartOptions options;
+  options.host = "hostb";
+  options.finish_by = Milliseconds(1);
+  options.on_stall = OnStall::pause;
+  const auto id = a.daemon().start("web1", options);
+  ASSERT_TRUE(id);
+  a.await("a limit that stops the VM at once",
+          [&](const Report&) { return a.hypervisor.max_pause() > std::chrono::minutes(1); });
+  a.hypervisor.script().release(FakeStep::memory);
+  EXPECT_EQ(a.await_end(*id).phase, Phase::completed);
+  expect_runs_only_on(b);
+}
+
 }  // namespace
 }  // namespace vmigrate::migration
