@@ -39,6 +39,11 @@ Error about(const std::string& name, const HostAddress& address, const Error& er
         "see the [tls] and [peers] sections of migrated.toml here and on {}; vmigrate doctor "
         "looks at the certificates",
         name);
+  } else if (told.code == ErrorCode::refused) {
+    told.hint = fmt::format(
+        "something answers there that is no migrated, or one of another version: install the "
+        "same version on both hosts and see the address in [peers.{}] of migrated.toml",
+        name);
   } else {
     told.hint =
         fmt::format("does migrated run on {}? does a firewall let port {} through?", name, address.port);
