@@ -141,11 +141,18 @@ Findings check_emulator(const DomainDescription& domain, virConnectPtr connectio
              domain.accelerated ? "see that /dev/kvm is there and virtualisation is switched on"
                                 : "install a newer QEMU"}};
   }
+  if (const auto model = missing_processor_model(capabilities, domain.cpu_xml); !model.empty()) {
+    return {{ErrorCode::refused,
+             fmt::format("the QEMU on {} does not know the CPU model {} of {}", host, model, domain.name),
+             fmt::format("install a newer QEMU on {}, or give the VM a CPU model that both hosts have and "
+                         "restart it once",
+                         host)}};
+  }
   return {};
 }
 
-/// Only for KVM: emulation can give a guest any processor, and what it cannot give it could not at the
-/// source.
+/// Only for KVM: emulation can give a guest the features of any processor whose model it knows, and what it
+/// cannot give it could not at the source.
 Findings check_processor(const DomainDescription& domain, virConnectPtr connection, const std::string& host) {
   if (!domain.accelerated || !is_comparable_processor(domain.cpu_xml)) return {};
   const int verdict = ::virConnectCompareHypervisorCPU(

@@ -1,6 +1,7 @@
 #include "hypervisor/domain_xml.hpp"
 
 #include <sstream>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <pugixml.hpp>
@@ -184,6 +185,22 @@ bool knows_machine(const std::string& capabilities_xml, const DomainDescription&
     return false;
   }
   return true;
+}
+
+std::string missing_processor_model(const std::string& domain_capabilities_xml, const std::string& cpu_xml) {
+  pugi::xml_document cpu;
+  cpu.load_buffer(cpu_xml.data(), cpu_xml.size());
+  const pugi::xml_node model = cpu.child("cpu").child("model");
+  if (attribute(cpu.child("cpu"), "mode") != "custom" || attribute(model, "fallback") != "forbid") return {};
+  pugi::xml_document document;
+  document.load_buffer(domain_capabilities_xml.data(), domain_capabilities_xml.size());
+  const pugi::xml_node modes = document.child("domainCapabilities").child("cpu");
+  const pugi::xml_node known = modes.find_child_by_attribute("mode", "name", "custom").child("model");
+  if (!known) return {};
+  for (pugi::xml_node node = known; node; node = node.next_sibling("model")) {
+    if (std::string_view(node.child_value()) == model.child_value()) return {};
+  }
+  return model.child_value();
 }
 
 }  // namespace vmigrate::hypervisor

@@ -37,4 +37,9 @@ bool is_comparable_processor(const std::string& cpu_xml);
 /// only.
 bool knows_machine(const std::string& capabilities_xml, const DomainDescription& domain);
 
+/// The CPU model without which the VM cannot start, and which is not among those of the emulator's
+/// capabilities (virConnectGetDomainCapabilities). Empty when there is none, when libvirt may take another
+/// model, or when the document lists no models.
+std::string missing_processor_model(const std::string& domain_capabilities_xml, const std::string& cpu_xml);
+
 }  // namespace vmigrate::hypervisor

@@ -111,6 +111,24 @@ TEST(DomainXml, KnowsMachinesOfTheUsualEmulatorOnly) {
   EXPECT_TRUE(knows_machine(capabilities, domain)) << "nobody said that it does not";
 }
 
+TEST(DomainXml, MissesAProcessorModelThatIsNotListed) {
+  const std::string capabilities =
+      "<domainCapabilities><cpu><mode name='host-model'><model>EPYC</model></mode>"
+      "<mode name='custom' supported='yes'><model usable='no'>qemu64</model><model>Haswell</model></mode>"
+      "</cpu></domainCapabilities>";
+  const auto missing = [&](const std::string& cpu) { return missing_processor_model(capabilities, cpu); };
+  EXPECT_EQ(missing("<cpu mode='custom'><model fallback='forbid'>Haswell</model></cpu>"), "");
+  EXPECT_EQ(missing("<cpu mode='custom'><model fallback='forbid'>EPYC</model></cpu>"), "EPYC");
+  EXPECT_EQ(missing("<cpu mode='custom'><model fallback='allow'>EPYC</model></cpu>"), "")
+      << "another will do";
+  EXPECT_EQ(missing("<cpu mode='host-passthrough'/>"), "");
+  EXPECT_EQ(missing(""), "");
+  EXPECT_EQ(missing_processor_model("<domainCapabilities/>",
+                                    "<cpu mode='custom'><model fallback='forbid'>EPYC</model></cpu>"),
+            "")
+      << "nobody said that it does not";
+}
+
 TEST(Checks, CacheModesThatAreNotCoherent) {
   const auto findings = check_caches(parse_domain(kDomain).value());
   // vdb by its mode; the NVMe drive is no path of ours, but has no mode either.
