@@ -189,15 +189,15 @@ static void fill(struct region* region) {
   }
 }
 
-/* Writes what is due since `last`; after a pause (a scan, a stopped machine) only what is due for 100 ms. */
+/* Writes what is due since `last`; after a pause (a scan, a stopped machine) only what is due for 100 ms.
+ * Gives the time up to which all is written. */
 static uint64_t write_due(struct region* region, uint64_t last) {
   const uint64_t time = now();
-  uint64_t passed = time - last;
-  if (passed > 100000000) passed = 100000000;
-  const uint64_t due = region->rate * passed / 1000000000;
-  if (due == 0) return region->rate == 0 ? time : last;
+  if (region->rate == 0) return time;
+  if (time - last > 100000000) last = time - 100000000;
+  const uint64_t due = region->rate * (time - last) / 1000000000;
   write_some(region, due);
-  return time;
+  return last + due * 1000000000 / region->rate;
 }
 
 static void run(struct region* region) {

@@ -34,6 +34,12 @@ class Case:
         return shaped + (f", {self.round_trip} ms round trip" if self.round_trip else "")
 
 
+    @property
+    def pages_written(self):
+        """By the guest's workload program, a second."""
+        return int(self.write_factor * self.rate * 1e6 / 8 / 4096) if self.write_factor else 0
+
+
 @dataclass(frozen=True)
 class Bar:
     """Met when vmigrate's median of `metric` is at most `factor` times the best peer's plus `allowance`.

@@ -75,5 +75,4 @@ def prepare(guest, workload):
 def set_write_rate(guest, workload, case):
     """Makes the guest write as many pages as `write_factor` links would carry."""
     if workload.write_bytes:
-        pages = int(case.write_factor * case.rate * 1e6 / 8 / 4096)
-        ask(guest, f"write {workload.write_bytes} {pages}")
+        ask(guest, f"write {workload.write_bytes} {case.pages_written}")

@@ -33,7 +33,8 @@ range in parentheses. Ratios travel between machines; seconds do not.
 * **CPU**: processor seconds of everything on both hosts (QEMU, libvirtd, migrated, the command) until the command
   returned, processes that ended included. The guest's own work is in it, as guests are emulated. The kernel's work for
   the network is in it only as far as the kernel bills it to those processes.
-* **work lost**: how far the guest fell behind what it did just before, by its own counters, in seconds of its work.
+* **work lost**: how far the guest fell behind what it is set to write, or wrote just before if that was less, by its
+  own counters, in seconds of its work.
 * **daemon grew**: peak of a daemon's resident memory during the move, less what it held before; the larger of both.
 
 After every move the guest checks its memory; a wrong page makes the run a failure. A run that fails is not repeated.
