@@ -431,7 +431,7 @@ void SourceMigration::on_stall(const std::string& why) {
 
 Result<> SourceMigration::record(const source::State& state) {
   record_.state = source::name(state);
-  return edges_.journal.write(record_);
+  return edges_.journal.write(record_).map_error([this](const Error& why) { return why.in(edges_.host); });
 }
 
 void SourceMigration::send_finish_call() {
