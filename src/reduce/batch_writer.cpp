@@ -37,7 +37,7 @@ void BatchWriter::opaque(ByteView bytes) {
   original_bytes_ += bytes.size();
   if (!run_ || run_->kind != Operation::opaque) {
     end_run();
-    run_.emplace();
+    run_ = Run{};
   }
   run_->count += bytes.size();
   append_literal(bytes);

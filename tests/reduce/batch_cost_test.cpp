@@ -47,7 +47,7 @@ TEST(BatchCost, DuplicatesCostAFewBytes) {
   }
   ASSERT_TRUE(ends.exchange());
   EXPECT_GE(ends.last.counters.seen, 490U);  // a few may have lost their place in the index
-  EXPECT_LT(ends.last.bytes.size(), 490 * 4 + 10 * (kPageSize + 8));
+  EXPECT_LT(ends.last.bytes.size(), std::size_t{490} * 4 + 10 * (kPageSize + 8));
 }
 
 TEST(BatchCost, SameContentAtTheSamePlaceCostsAFewBytes) {
@@ -75,7 +75,7 @@ TEST(BatchCost, SparseWritesCostLittleMoreThanWhatWasWritten) {
     }
     ASSERT_TRUE(ends.exchange());
     EXPECT_GE(ends.last.counters.delta, 495U);
-    EXPECT_LT(ends.last.bytes.size(), 500 * 73 + 5 * kPageSize);
+    EXPECT_LT(ends.last.bytes.size(), std::size_t{500} * 73 + 5 * kPageSize);
   }
 }
 

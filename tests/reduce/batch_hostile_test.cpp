@@ -73,7 +73,7 @@ TEST(HostileBatch, ForgeryByTheRulesIsRestored) {
                          .moved(7)
                          .number(10)
                          .bytes();
-  const auto restored = reader.restore(batch, 3 * kOnePage + 10 * 9);
+  const auto restored = reader.restore(batch, 3 * kOnePage + std::size_t{10} * 9);
   EXPECT_TRUE(restored) << restored.error().message;
 }
 

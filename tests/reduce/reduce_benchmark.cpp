@@ -1,0 +1,250 @@
+#include <benchmark/benchmark.h>
+#include <xxhash.h>
+
+#include "../stream/sample_stream.hpp"
+#include "pages.hpp"
+#include "reduce/compressor.hpp"
+#include "reduce/decompressor.hpp"
+#include "stream/decoder.hpp"
+#include "stream/statistics.hpp"
+
+/// What one core does, in bytes of guest memory (or of the stream) a second.
+namespace vmigrate::reduce {
+namespace {
+
+constexpr std::size_t kBatchBytes = std::size_t{1} << 20;
+constexpr std::uint64_t kBatchPages = kBatchBytes / kPageSize;
+constexpr std::size_t kStorePages = 65'536;  // 256 MiB
+constexpr int kWindowLog = 27;
+
+/// Memory that compresses about threefold, as a Linux guest's does: every page has words of its own among
+/// words that are everywhere.
+ByteBuffer memory_like(std::size_t pages, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  ByteBuffer memory(pages * kPageSize);
+  for (std::size_t at = 0; at < memory.size(); at += sizeof(std::uint64_t)) {
+    const std::uint64_t choice = random();
+    std::uint64_t word = 0;
+    if (choice % 8 == 0) word = choice;
+    if (choice % 8 >= 6) word = 0xffff'8880'0000'0000 | (choice >> 44 << 4);
+    std::memcpy(memory.data() + at, &word, sizeof(word));
+  }
+  return memory;
+}
+
+ByteView page_of(const ByteBuffer& memory, std::uint64_t page) {
+  return ByteView(memory).subspan(page * kPageSize % memory.size(), kPageSize);
+}
+
+void count_bytes(benchmark::State& state, std::uint64_t bytes_each_time) {
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes_each_time) * state.iterations());
+}
+
+void decode(benchmark::State& state) {
+  stream::StreamWriter head;
+  head.head().configuration("pc").section_start(2, "ram", stream::kRamVersion);
+  head.number(kBatchBytes | stream::kRamMemorySize, 8).short_string("pc.ram").number(kBatchBytes, 8);
+  head.end_of_section(2).section(stream::kSectionPart, 2).zero_page(0, "pc.ram");
+  stream::StreamWriter pages;
+  for (std::uint64_t page = 0; page < kBatchPages; ++page) {
+    state.range(0) == 0 ? pages.page(page * kPageSize, "", 'x') : pages.zero_page(page * kPageSize);
+  }
+  stream::Decoder decoder;
+  stream::StreamStatistics statistics;
+  decoder.feed(head.out, statistics);
+  constexpr std::size_t kRead = std::size_t{256} << 10;  // what the source reads from QEMU at once
+  while (state.KeepRunning()) {
+    for (ByteView rest = pages.out; !rest.empty();) {
+      const std::size_t size = std::min(rest.size(), kRead);
+      decoder.feed(rest.first(size), statistics);
+      rest = rest.subspan(size);
+    }
+  }
+  count_bytes(state, kBatchBytes);
+}
+BENCHMARK(decode)->ArgName("zero")->Arg(0)->Arg(1);
+
+void hash(benchmark::State& state) {
+  const auto memory = memory_like(kStorePages, 1);
+  std::uint64_t page = 0;
+  while (state.KeepRunning()) {
+    benchmark::DoNotOptimize(::XXH3_64bits(page_of(memory, page).data(), kPageSize));
+    ++page;
+  }
+  count_bytes(state, kPageSize);
+}
+BENCHMARK(hash);
+
+enum Content : std::int64_t {
+  plain,
+  no_store,
+  first_pass,
+  no_room,
+  duplicate,
+  unchanged,
+  sparse,
+  rewritten,
+  zero
+};
+constexpr const char* kContentNames[] = {"plain",     "no_store", "first_pass", "no_room", "duplicate",
+                                         "unchanged", "sparse",   "rewritten",  "zero"};
+
+/// Memory larger than the caches, a batch each time.
+void write(benchmark::State& state) {
+  const auto content = static_cast<Content>(state.range(0));
+  state.SetLabel(kContentNames[content]);
+  auto memory = memory_like(kStorePages / 4, 1);
+  const auto other = memory_like(kStorePages / 4, 2);
+  constexpr std::uint64_t pages = kStorePages / 4;
+  std::size_t store_pages = kStorePages / 2;
+  if (content == no_store) store_pages = 0;
+  if (content == no_room) store_pages = kStorePages / 64;
+  BatchWriter writer(store_pages);
+  const bool needs_memory =
+      content == duplicate || content == unchanged || content == sparse || content == rewritten;
+  for (std::uint64_t page = 0; needs_memory && page < pages; ++page) {
+    writer.page(place_of(page), page_of(memory, page));
+    if (writer.original_bytes() > kBatchBytes) writer.take();
+  }
+  writer.set_plain(content == plain);
+  std::uint64_t page = 0;
+  std::uint64_t reduced = 0;
+  std::uint64_t passes = 0;
+  while (state.KeepRunning()) {
+    for (std::uint64_t i = 0; i < kBatchPages; ++i, ++page) {
+      const ByteView now = page_of(memory, page);
+      switch (content) {
+        case zero: writer.zero_page(place_of(page), std::byte{}); break;
+        case duplicate: writer.page(place_of(pages + page), now); break;
+        case sparse:
+          memory[page % pages * kPageSize + page / pages * 72 % 4000] ^= std::byte{1};
+          writer.page(place_of(page % pages), now);
+          break;
+        case unchanged: writer.page(place_of(page % pages), now); break;
+        case rewritten:
+          passes = page / pages;
+          writer.page(place_of(page % pages), page_of(passes % 2 == 0 ? other : memory, page));
+          break;
+        default: writer.page(place_of(page), now); break;
+      }
+    }
+    reduced += writer.take().bytes.size();
+    // A new store for a first pass: without, pages would soon find no room, or their twins.
+    if (content == first_pass && page >= pages) {
+      state.PauseTiming();
+      writer = BatchWriter(kStorePages / 2);
+      page = 0;
+      state.ResumeTiming();
+    }
+  }
+  state.counters["bytes_a_page"] = static_cast<double>(reduced) / static_cast<double>(kBatchPages) /
+                                   static_cast<double>(state.iterations());
+  count_bytes(state, kBatchBytes);
+}
+BENCHMARK(write)->DenseRange(plain, zero)->Unit(benchmark::kMicrosecond);
+
+/// Batches of memory, as the compressor gets them.
+std::vector<Batch> batches_of(const ByteBuffer& memory, BatchWriter& writer) {
+  std::vector<Batch> batches;
+  for (std::uint64_t page = 0; page < memory.size() / kPageSize; ++page) {
+    writer.page(place_of(page), page_of(memory, page));
+    if (writer.original_bytes() >= kBatchBytes) batches.push_back(writer.take());
+  }
+  return batches;
+}
+
+void pack(benchmark::State& state) {
+  const auto method = static_cast<Method>(state.range(0));
+  BatchWriter writer(0);
+  const auto batches = batches_of(memory_like(kStorePages, 1), writer);
+  Compressor compressor(kWindowLog);
+  compressor.set_level(static_cast<int>(state.range(1)));
+  std::size_t next = 0;
+  std::uint64_t in = 0;
+  std::uint64_t out = 0;
+  while (state.KeepRunning()) {
+    // From the beginning again: as a new migration, or the window would hold it all.
+    if (next == batches.size()) {
+      state.PauseTiming();
+      compressor = Compressor(kWindowLog);
+      compressor.set_level(static_cast<int>(state.range(1)));
+      next = 0;
+      state.ResumeTiming();
+    }
+    const auto packed = compressor.pack(method, batches[next].bytes);
+    in += batches[next++].original_bytes;
+    out += packed->bytes.size();
+  }
+  state.counters["ratio"] = static_cast<double>(in) / static_cast<double>(out);
+  state.SetBytesProcessed(static_cast<std::int64_t>(in));
+}
+BENCHMARK(pack)
+    ->ArgNames({"method", "level"})
+    ->Args({1, 0})
+    ->Args({2, 0})
+    ->Args({3, -5})
+    ->Args({3, -1})
+    ->Args({3, 1})
+    ->Args({3, 3})
+    ->Unit(benchmark::kMicrosecond);
+
+void unpack(benchmark::State& state) {
+  const auto method = static_cast<Method>(state.range(0));
+  BatchWriter writer(0);
+  const auto batches = batches_of(memory_like(kStorePages / 4, 1), writer);
+  std::vector<Packed> packed;
+  packed.reserve(batches.size());
+  Compressor compressor(kWindowLog);
+  for (const auto& batch : batches) packed.push_back(*compressor.pack(method, batch.bytes));
+  std::size_t next = 0;
+  std::uint64_t bytes = 0;
+  Decompressor decompressor(kWindowLog);
+  while (state.KeepRunning()) {
+    if (next == batches.size()) {
+      state.PauseTiming();
+      decompressor = Decompressor(kWindowLog);
+      next = 0;
+      state.ResumeTiming();
+    }
+    const auto unpacked =
+        decompressor.unpack(packed[next].method, packed[next].bytes, batches[next].bytes.size());
+    if (!unpacked) state.SkipWithError("broken");
+    bytes += batches[next++].original_bytes;
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
+}
+BENCHMARK(unpack)->ArgName("method")->DenseRange(1, 3)->Unit(benchmark::kMicrosecond);
+
+/// Pages kept in the store, then sparse differences to them, then zero pages.
+void restore(benchmark::State& state) {
+  const auto content = static_cast<Content>(state.range(0));
+  state.SetLabel(kContentNames[content]);
+  auto memory = memory_like(kStorePages / 4, 1);
+  BatchWriter writer(kStorePages / 2);
+  const auto kept = batches_of(memory, writer);
+  for (std::size_t at = 0; at < memory.size(); at += kPageSize) memory[at] ^= std::byte{1};
+  auto batches = content == first_pass ? kept : batches_of(memory, writer);
+  if (content == zero) {
+    for (auto& batch : batches) {
+      for (std::uint64_t page = 0; page < kBatchPages; ++page) writer.zero_page(place_of(page), std::byte{});
+      batch = writer.take();
+    }
+  }
+  BatchReader reader(kStorePages / 2);
+  for (const auto& batch : kept) {
+    if (!reader.restore(batch.bytes, batch.original_bytes)) state.SkipWithError("broken");
+  }
+  std::size_t next = 0;
+  std::uint64_t bytes = 0;
+  while (state.KeepRunning()) {
+    const Batch& batch = batches[next++ % batches.size()];
+    const auto restored = reader.restore(batch.bytes, batch.original_bytes);
+    if (!restored) state.SkipWithError("broken");
+    bytes += batch.counters.pages * kPageSize;
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
+}
+BENCHMARK(restore)->Arg(first_pass)->Arg(sparse)->Arg(zero)->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace vmigrate::reduce
