@@ -22,7 +22,7 @@ FAILED, USAGE, NOT_FOUND, REFUSED, NOT_ALLOWED, CANCELLED, UNREACHABLE = 1, 2, 3
 
 
 def refused(lab, code, *words, host="hostb", name="web1", safe=True):
-    """A move from hosta that ends with this code and these words, and where `safe` says that the VM still runs there."""
+    """A move from hosta that ends with this code and these words, and where `safe` says that the VM runs on there."""
     answer = vmigrate(lab.host("hosta"), "start", name, host)
     assert answer.returncode == code, answer.stderr
     # Behind the progress.
