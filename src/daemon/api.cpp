@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "control/framing.hpp"
 #include "daemon/report_proto.hpp"
 #include "vmigrate_version.hpp"
 
@@ -21,6 +22,46 @@ control::Response migration_response(control::Migration migration) {
   control::Response response;
   *response.mutable_migration() = std::move(migration);
   return response;
+}
+
+constexpr const char* kSameVersion = "are vmigrate and migrated of the same version? see: vmigrate version";
+// The longest file name, which is what libvirt makes of a VM's name.
+constexpr std::size_t kLongestName = 255;
+// Each is asked by a thread of its own.
+constexpr int kMostHostsAtOnce = 256;
+// A field number and a length; the same around the whole list, twice.
+constexpr std::size_t kListItemOverhead = 16;
+
+Result<> check_name(const std::string& name) {
+  if (name.size() <= kLongestName) return {};
+  return fail(ErrorCode::usage, fmt::format("a name of {} characters: no VM or host has one", name.size()));
+}
+
+/// Before anything is looked up, kept or repeated in a message.
+Result<> check_limits(const control::Request& request) {
+  switch (request.request_case()) {
+    case control::Request::kStart:
+      return check_name(request.start().vm()).and_then([&] { return check_name(request.start().host()); });
+    case control::Request::kCheck: break;
+    case control::Request::kShow: return check_name(request.show().vm_or_id());
+    case control::Request::kWatch: return check_name(request.watch().vm_or_id());
+    case control::Request::kCancel: return check_name(request.cancel().vm_or_id());
+    case control::Request::kHistory: return check_name(request.history().vm());
+    case control::Request::kResolve:
+      return check_name(request.resolve().vm()).and_then([&] {
+        return check_name(request.resolve().fenced_host());
+      });
+    default: return {};
+  }
+  if (request.check().hosts_size() > kMostHostsAtOnce) {
+    return fail(ErrorCode::usage, fmt::format("a check of {} hosts at once: at most {} are possible",
+                                              request.check().hosts_size(), kMostHostsAtOnce));
+  }
+  auto good = check_name(request.check().vm());
+  for (const auto& host : request.check().hosts()) {
+    if (good) good = check_name(host);
+  }
+  return good;
 }
 
 bool has_ended(const control::Migration& migration) {
@@ -47,6 +88,7 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
     responder->finish(result ? std::move(*result)
                              : error_response(result.error(), vm.empty() ? "" : whereabouts(vm)));
   };
+  if (const auto good = check_limits(request); !good) return answer(fail(good.error()));
   switch (request.request_case()) {
     case control::Request::kStart: return start(request.start(), caller, responder);
     case control::Request::kWatch: return watch(request.watch(), responder);
@@ -61,8 +103,7 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
     case control::Request::kResolve: return answer(resolve(request.resolve()), request.resolve().vm());
     case control::Request::REQUEST_NOT_SET: break;
   }
-  answer(fail(ErrorCode::usage, "migrated does not know this request",
-              "are vmigrate and migrated of the same version? see: vmigrate version"));
+  answer(fail(ErrorCode::usage, "migrated does not know this request", kSameVersion));
 }
 
 // --- Migrations
@@ -70,6 +111,12 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
 
 void Api::start(const control::Start& request, const control::Caller& caller,
                 const std::shared_ptr<control::Responder>& responder) {
+  if (request.on_stall() < control::ON_STALL_UNSPECIFIED || request.on_stall() > control::ON_STALL_PAUSE) {
+    return responder->finish(error_response(
+        {ErrorCode::usage, "migrated does not know what to do then with a VM that cannot converge",
+         kSameVersion},
+        whereabouts(request.vm())));
+  }
   migration::StartOptions options;
   options.host = request.host();
   options.max_pause = request.max_pause_ms() == 0 ? parts_.configuration.migration.max_pause
@@ -135,7 +182,13 @@ Api::Answer Api::history(const control::History& request) {
   if (!past) return fail(past.error());
   control::Response response;
   auto* list = response.mutable_migrations();
-  for (auto& migration : *past) *list->add_migrations() = std::move(migration);
+  std::size_t size = 0;
+  for (auto& migration : *past) {
+    // Fewer are of more use than an answer that is too long to be sent.
+    size += migration.ByteSizeLong() + kListItemOverhead;
+    if (size > control::kLongestMessage - kListItemOverhead) break;
+    *list->add_migrations() = std::move(migration);
+  }
   return response;
 }
 

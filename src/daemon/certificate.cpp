@@ -1,25 +1,66 @@
 #include "daemon/certificate.hpp"
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 
-#include <openssl/bio.h>
-#include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 
 namespace vmigrate::daemon {
+namespace {
 
-Result<std::chrono::system_clock::time_point> certificate_expiry(const std::string& path) {
-  const std::unique_ptr<BIO, decltype(&::BIO_free)> file(::BIO_new_file(path.c_str(), "r"), &::BIO_free);
-  if (!file) return fail(ErrorCode::failed, path + " cannot be read", "see tls.certificate in migrated.toml");
-  const std::unique_ptr<X509, decltype(&::X509_free)> certificate(
-      ::PEM_read_bio_X509(file.get(), nullptr, nullptr, nullptr), &::X509_free);
-  if (!certificate) return fail(ErrorCode::failed, path + " holds no certificate in PEM form");
+using TimePoint = std::chrono::system_clock::time_point;
+
+Result<TimePoint> expiry(const X509* certificate, const std::string& path) {
   std::tm time{};
-  if (::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate.get()), &time) != 1) {
+  if (::ASN1_TIME_to_tm(::X509_get0_notAfter(certificate), &time) != 1) {
     return fail(ErrorCode::failed, path + " does not say how long it is valid");
   }
   return std::chrono::system_clock::from_time_t(::timegm(&time));
+}
+
+/// Looks at it as the other end of a connection does. `expires` becomes the earliest end in the chain that
+/// was found, as far as it was.
+Result<std::string> verify(SSL_CTX* context, X509* certificate, const char* purpose, TimePoint* expires,
+                           const std::string& path) {
+  const std::unique_ptr<X509_STORE_CTX, decltype(&::X509_STORE_CTX_free)> verification(
+      ::X509_STORE_CTX_new(), &::X509_STORE_CTX_free);
+  STACK_OF(X509)* above = nullptr;
+  ::SSL_CTX_get0_chain_certs(context, &above);
+  if (!verification ||
+      ::X509_STORE_CTX_init(verification.get(), ::SSL_CTX_get_cert_store(context), certificate, above) != 1 ||
+      ::X509_STORE_CTX_set_default(verification.get(), purpose) != 1) {
+    return fail(ErrorCode::failed, "OpenSSL: " + peer::openssl_error());
+  }
+  const bool accepted = ::X509_verify_cert(verification.get()) == 1;
+  const auto* chain = ::X509_STORE_CTX_get0_chain(verification.get());
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    const auto end = expiry(sk_X509_value(chain, i), path);
+    if (!end) return fail(end.error());
+    *expires = std::min(*expires, *end);
+  }
+  if (accepted) return std::string();
+  return std::string(::X509_verify_cert_error_string(::X509_STORE_CTX_get_error(verification.get())));
+}
+
+}  // namespace
+
+Result<CertificateReport> examine_certificate(const peer::CredentialFiles& files) {
+  const auto credentials = peer::Credentials::load(files);
+  if (!credentials) return fail(credentials.error());
+  SSL_CTX* context = credentials->context();
+  X509* certificate = ::SSL_CTX_get0_certificate(context);
+  const auto end = expiry(certificate, files.certificate);
+  if (!end) return fail(end.error());
+  CertificateReport report{peer::certificate_names(certificate), *end};
+  // Every host calls others and is called by them.
+  for (const char* purpose : {"ssl_server", "ssl_client"}) {
+    auto rejected = verify(context, certificate, purpose, &report.expires, files.certificate);
+    if (!rejected) return fail(rejected.error());
+    if (report.rejected_because.empty()) report.rejected_because = std::move(*rejected);
+  }
+  return report;
 }
 
 }  // namespace vmigrate::daemon

@@ -2,12 +2,24 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
-#include "base/error.hpp"
+#include "peer/credentials.hpp"
 
 namespace vmigrate::daemon {
 
-/// When the certificate in a PEM file stops being valid.
-Result<std::chrono::system_clock::time_point> certificate_expiry(const std::string& path);
+/// What this host shows to the others, as the files are now; a daemon that has been running for a while may
+/// still use older ones.
+struct CertificateReport {
+  std::vector<std::string> names;  ///< DNS subject alternative names: the hosts that it is for
+  /// When it, or the authority's above it, stops being valid; whichever is first.
+  std::chrono::system_clock::time_point expires;
+  /// Why other hosts would turn it down; empty when they would not.
+  std::string rejected_because{};
+};
+
+/// An error when the files cannot be used at all: unreadable, no PEM, a key that belongs to another
+/// certificate.
+Result<CertificateReport> examine_certificate(const peer::CredentialFiles& files);
 
 }  // namespace vmigrate::daemon

@@ -1,6 +1,12 @@
 #include "daemon/doctor.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -29,6 +35,7 @@ control::DoctorReport Doctor::examine() {
   examine_hypervisor(report);
   examine_acceleration(report);
   examine_certificate(report);
+  examine_folders(report);
   examine_peers(report);
   return report;
 }
@@ -49,17 +56,54 @@ void Doctor::examine_acceleration(control::DoctorReport& report) {
 
 void Doctor::examine_certificate(control::DoctorReport& report) {
   const auto& path = configuration_.tls.certificate;
-  const auto expiry = certificate_expiry(path);
-  if (!expiry)
-    return add(report, "certificate", control::DoctorItem::BAD, expiry.error().message, expiry.error().hint);
-  const auto left = std::chrono::floor<std::chrono::days>(*expiry - std::chrono::system_clock::now());
-  const std::string hint =
+  const auto bad = [&](std::string finding, std::string hint) {
+    add(report, "certificate", control::DoctorItem::BAD, std::move(finding), std::move(hint));
+  };
+  const auto certificate = daemon::examine_certificate({path, configuration_.tls.key, configuration_.tls.ca});
+  if (!certificate) return bad(certificate.error().message, certificate.error().hint);
+  const std::string renew =
       "have a new one signed and restart migrated; migrations under way are not disturbed";
-  if (left.count() < 0)
-    return add(report, "certificate", control::DoctorItem::BAD, path + " has expired", hint);
+  const auto left =
+      std::chrono::floor<std::chrono::days>(certificate->expires - std::chrono::system_clock::now());
+  if (left.count() < 0) return bad(path + ", or the authority that signed it, has expired", renew);
+  if (!certificate->rejected_because.empty()) {
+    return bad(
+        fmt::format("other hosts do not accept {}: {}", path, certificate->rejected_because),
+        fmt::format("it has to be signed by {}, for servers and clients alike", configuration_.tls.ca));
+  }
+  const auto& name = configuration_.host.name;
+  const auto& names = certificate->names;
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    return bad(names.empty()
+                   ? fmt::format("{} carries no name, this host is {}", path, name)
+                   : fmt::format("{} is for {}, this host is {}", path, fmt::join(names, ", "), name),
+               fmt::format("have one signed with the DNS subject alternative name {}, or set host.name in "
+                           "migrated.toml",
+                           name));
+  }
   const auto finding = fmt::format("{} is good for {} more days", path, left.count());
-  if (left < kExpiryWarning) return add(report, "certificate", control::DoctorItem::WARNING, finding, hint);
+  if (left < kExpiryWarning) return add(report, "certificate", control::DoctorItem::WARNING, finding, renew);
   add(report, "certificate", control::DoctorItem::GOOD, finding);
+}
+
+void Doctor::examine_folders(control::DoctorReport& report) {
+  // Made at the start; but a clean-up script or a disk that went read-only may have come since.
+  const std::array<std::pair<std::string, std::string>, 2> folders{
+      {{"state folder", configuration_.paths.state}, {"runtime folder", configuration_.paths.runtime}}};
+  for (const auto& [subject, path] : folders) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+      add(report, subject, control::DoctorItem::BAD,
+          path + (error || !std::filesystem::exists(path, error) ? " does not exist" : " is not a folder"),
+          "restart migrated, which makes it; see [paths] in migrated.toml");
+    } else if (::access(path.c_str(), W_OK | X_OK) != 0) {
+      const auto why = std::generic_category().message(errno);
+      add(report, subject, control::DoctorItem::BAD, fmt::format("{} cannot be written: {}", path, why),
+          "look at the file system that it is on: no VM can leave or come until migrated can write there");
+    } else {
+      add(report, subject, control::DoctorItem::GOOD, path + " can be written");
+    }
+  }
 }
 
 void Doctor::examine_peers(control::DoctorReport& report) {

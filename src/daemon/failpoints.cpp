@@ -30,6 +30,13 @@ class FailingJournal : public handover::Journal {
   const std::string state_;
 };
 
+/// A misspelt state would be a test that never fails.
+bool is_recorded(const std::string& state) {
+  handover::Record record;
+  record.state = state;
+  return handover::source_state(record) || handover::destination_state(record);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<handover::Journal>> with_failpoint(std::unique_ptr<handover::Journal> journal,
@@ -40,9 +47,11 @@ Result<std::unique_ptr<handover::Journal>> with_failpoint(std::unique_ptr<handov
   if (second != std::string::npos) {
     const auto action = failpoint.substr(0, first);
     const auto when = failpoint.substr(first + 1, second - first - 1);
-    if ((action == "kill" || action == "stop") && (when == "before" || when == "after")) {
+    auto state = failpoint.substr(second + 1);
+    if ((action == "kill" || action == "stop") && (when == "before" || when == "after") &&
+        is_recorded(state)) {
       return std::make_unique<FailingJournal>(std::move(journal), action == "kill" ? SIGKILL : SIGSTOP,
-                                              when == "after", failpoint.substr(second + 1));
+                                              when == "after", std::move(state));
     }
   }
   return fail(ErrorCode::usage, "VMIGRATE_FAILPOINT is '" + failpoint + "'",

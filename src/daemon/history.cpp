@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include <spdlog/spdlog.h>
 #include <sqlite3.h>
 
 namespace vmigrate::daemon {
@@ -63,14 +64,18 @@ class SqliteHistory : public History {
     bind(statement, 1, vm);
     ::sqlite3_bind_int64(statement.get(), 2, std::min(limit == 0 ? kMostRows : limit, kMostRows));
     std::vector<control::Migration> migrations;
+    std::size_t unreadable = 0;
     int status = ::sqlite3_step(statement.get());
     for (; status == SQLITE_ROW; status = ::sqlite3_step(statement.get())) {
       control::Migration migration;
       const void* blob = ::sqlite3_column_blob(statement.get(), 0);
       if (migration.ParseFromArray(blob, ::sqlite3_column_bytes(statement.get(), 0))) {
         migrations.push_back(std::move(migration));
+      } else {
+        ++unreadable;
       }
     }
+    if (unreadable > 0) spdlog::warn("{} entries of the history cannot be read and are left out", unreadable);
     if (status != SQLITE_DONE) return trouble("cannot read");
     return migrations;
   }
@@ -101,7 +106,9 @@ Result<std::unique_ptr<History>> open_history(const std::string& path) {
   const int status = ::sqlite3_open(path.c_str(), &raw);
   Database database(raw);
   if (status != SQLITE_OK || ::sqlite3_exec(raw, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return fail(ErrorCode::failed, path + ": cannot open the history: " + ::sqlite3_errmsg(raw));
+    return fail(
+        ErrorCode::failed, path + ": cannot open the history: " + ::sqlite3_errmsg(raw),
+        "it is for people only: move it away (with its -wal and -shm files) and start migrated again");
   }
   return std::make_unique<SqliteHistory>(std::move(database));
 }

@@ -47,14 +47,10 @@ Result<Credentials> Credentials::load(const CredentialFiles& files) {
   return Credentials(std::move(context));
 }
 
-std::vector<std::string> peer_names(const SSL* connection) {
+std::vector<std::string> certificate_names(const X509* certificate) {
   std::vector<std::string> names;
-  const std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(connection),
-                                                                  &::X509_free);
-  if (!certificate) return names;
   const std::unique_ptr<GENERAL_NAMES, decltype(&::GENERAL_NAMES_free)> list(
-      static_cast<GENERAL_NAMES*>(
-          ::X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)),
+      static_cast<GENERAL_NAMES*>(::X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
       &::GENERAL_NAMES_free);
   for (int i = 0; list && i < sk_GENERAL_NAME_num(list.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(list.get(), i);
@@ -64,6 +60,12 @@ std::vector<std::string> peer_names(const SSL* connection) {
                        static_cast<std::size_t>(::ASN1_STRING_length(name->d.dNSName)));
   }
   return names;
+}
+
+std::vector<std::string> peer_names(const SSL* connection) {
+  const std::unique_ptr<X509, decltype(&::X509_free)> certificate(::SSL_get1_peer_certificate(connection),
+                                                                  &::X509_free);
+  return certificate ? certificate_names(certificate.get()) : std::vector<std::string>();
 }
 
 }  // namespace vmigrate::peer

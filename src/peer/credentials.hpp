@@ -33,6 +33,9 @@ class Credentials {
   std::shared_ptr<SSL_CTX> context_;
 };
 
+/// The hosts that a certificate is for: its DNS subject alternative names.
+std::vector<std::string> certificate_names(const X509* certificate);
+
 /// The names that the other end's certificate is for; it has been verified by then.
 std::vector<std::string> peer_names(const SSL* connection);
 

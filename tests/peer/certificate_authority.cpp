@@ -50,7 +50,8 @@ void add_extension(X509* certificate, int kind, const std::string& value) {
 
 CertificateAuthority::CertificateAuthority()
     : folder_(make_folder()), key_(make_key()), certificate_(nullptr, &::X509_free) {
-  certificate_ = sign(key_.get(), {.names = {}}, true);
+  // Longer than any certificate that it signs.
+  certificate_ = sign(key_.get(), {.names = {}, .ends = std::chrono::years(10)}, true);
   write_certificate(certificate_file(), certificate_.get());
 }
 
