@@ -51,7 +51,7 @@ void add_extension(X509* certificate, int kind, const std::string& value) {
 CertificateAuthority::CertificateAuthority()
     : folder_(make_folder()), key_(make_key()), certificate_(nullptr, &::X509_free) {
   // Longer than any certificate that it signs.
-  certificate_ = sign(key_.get(), {.names = {}, .ends = std::chrono::years(10)}, true);
+  certificate_ = sign(key_.get(), {.names = {}, .ends = std::chrono::days(3650)}, true);
   write_certificate(certificate_file(), certificate_.get());
 }
 
