@@ -14,8 +14,9 @@ using Slot = std::uint32_t;
 /// Finds slots by a key that the caller keeps and compares.
 ///
 /// Keys come from a guest, which may choose them to collide. So there are no chains: a key belongs to one
-/// bucket of a cache line, and where that is full, a new entry displaces an old one. A slot that is not found
-/// any more costs bytes on the wire, nothing else.
+/// bucket of a cache line, and where that is full, one more is left out. (If it displaced another instead,
+/// those that never change would be lost one by one.) A slot that is not found costs bytes on the wire,
+/// nothing else.
 class SlotIndex {
  public:
   explicit SlotIndex(std::size_t slots) : buckets_(std::bit_ceil(slots / 4 + 1)) {
@@ -37,8 +38,7 @@ class SlotIndex {
     const std::uint64_t mixed = mix(key);
     Bucket& bucket = buckets_[bucket_of(mixed)];
     auto* entry = std::ranges::find(bucket, 0U, &Entry::used);
-    if (entry == bucket.end()) entry = bucket.begin() + slot % bucket.size();
-    *entry = {tag_of(mixed), slot + 1};
+    if (entry != bucket.end()) *entry = {tag_of(mixed), slot + 1};
   }
 
   void erase(std::uint64_t key, Slot slot) {

@@ -121,6 +121,44 @@ TEST(BatchCost, StoreFollowsTheWriterToLowerAddressesToo) {
   EXPECT_GT(share_spared(ends, memory, 0, 4), 0.97);
 }
 
+TEST(BatchCost, PagesStillToComeInThisPassKeepTheirSlots) {
+  BothEnds ends(200);
+  auto memory = memory_of(300);
+  ends.writer.set_plain(true);
+  for (std::uint64_t page = 0; page < 100; ++page) ends.page(place_of(page), memory[page]);
+  ends.writer.set_plain(false);
+  for (std::uint64_t page = 100; page < 300; ++page) ends.page(place_of(page), memory[page]);
+  EXPECT_GT(share_spared(ends, memory, 0, 1), 0.65);
+}
+
+TEST(BatchCost, ContentThatOthersShareKeepsItsSlot) {
+  BothEnds ends(10);
+  for (std::uint64_t page = 0; page < 10; ++page) ends.page(place_of(page), noise_page(page));
+  // New ones push the others out.
+  for (std::uint64_t pass = 1; pass < 6; ++pass) {
+    ends.page(place_of(20), noise_page(3));
+    for (std::uint64_t page = 30; page < 60; ++page) ends.page(place_of(page), noise_page(100 * pass + page));
+    ASSERT_TRUE(ends.exchange());
+    ASSERT_EQ(ends.last.counters.seen, 1U) << pass;
+  }
+}
+
+TEST(BatchCost, ContentsOfThePastDoNotHideThoseOfToday) {
+  BothEnds ends(200);
+  for (std::uint64_t page = 0; page < 200; ++page) ends.page(place_of(page), noise_page(page));
+  for (std::uint64_t pass = 1; pass < 100; ++pass) {
+    for (std::uint64_t page = 100; page < 200; ++page)
+      ends.page(place_of(page), noise_page(1000 * pass + page));
+    ASSERT_TRUE(ends.exchange());
+  }
+  for (std::uint64_t page = 0; page < 100; ++page) ends.page(place_of(1000 + page), noise_page(page));
+  for (std::uint64_t page = 100; page < 200; ++page) {
+    ends.page(place_of(1000 + page), noise_page(99'000 + page));
+  }
+  ASSERT_TRUE(ends.exchange());
+  EXPECT_GE(ends.last.counters.seen, 190U);
+}
+
 TEST(BatchCost, PlainPagesAreNotLookedAtButZeroRunsStay) {
   BothEnds ends(100);
   ends.writer.set_plain(true);

@@ -100,6 +100,10 @@ TEST(HostileBatch, RunsAreWithinWhatWasSaid) {
   expect_refused(forge().operation(Operation::zero, kJump).moved(std::uint64_t{1} << 52), 9, "none can");
   expect_refused(forge().operation(Operation::literal, kRun).number(2).content(kPageSize), kOnePage,
                  "more than was said");
+  // So many pages that their bytes, counted in 64 bits, are few.
+  const std::uint64_t many = ~std::uint64_t{0} / kOnePage + 1;
+  expect_refused(forge().operation(Operation::literal, kRun).number(many), many * kOnePage,
+                 "more than was said");
   expect_refused(forge().operation(Operation::opaque).number(3).content(3), 2, "more than was said");
   expect_refused(forge().operation(Operation::opaque).number(3).content(3), std::size_t{1} << 40, "too much");
 }
@@ -117,7 +121,7 @@ TEST(HostileBatch, DifferencesStayInThePage) {
                        .content(kPageSize)
                        .operation(Operation::delta)
                        .delta({same, differing})
-                       .content(8),
+                       .content(2 * kPageSize),
                    2 * kOnePage, "difference");
   }
 }

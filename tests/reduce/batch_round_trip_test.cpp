@@ -41,9 +41,9 @@ void add_any_record(BothEnds& ends, std::vector<RamBlock>& blocks) {
     if (kind == 2) ends.delta_page(any_place(blocks));
   } else if (kind <= 4) {
     auto place = any_place(blocks);
-    const auto fill = *rc::gen::element(std::byte{0}, std::byte{0}, std::byte{0xff});
+    const int fills = *rc::gen::element(1, 1, 2);
     for (auto left = *rc::gen::inRange(1, 20); left > 0; --left) {
-      ends.zero_page(place, fill);
+      ends.zero_page(place, static_cast<std::byte>(left % fills));
       place = {place.block, (place.offset / kPageSize + 1) % (std::uint64_t{1} << 52) * kPageSize, false};
     }
   } else if (kind <= 6) {
