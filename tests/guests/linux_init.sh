@@ -3,7 +3,7 @@
 # shellcheck shell=dash source=tests/guests/early_init.sh
 . /early_init.sh
 # Writes that go through to the shared disk, so that a copy that runs where it should not is seen there too.
-(while true; do date +%s | dd of=/dev/vda bs=4096 count=1 oflag=direct conv=sync 2> /dev/null; sleep 1; done) &
+disk_checker /dev/vda 32 10 &
 lab-guest
 # Nobody types at the serial port: it is a file at the other end.
 while true; do sleep 3600; done

@@ -13,8 +13,9 @@ from .namespace import inside
 
 PATIENCE = 120
 CHECKER_PORT = 9000
+DISK_CHECKER_PORT = 9003
 # What a guest serves when it is up; the memory checker's comes when its memory is filled.
-PORTS = {"linux": (CHECKER_PORT,), "debian": (CHECKER_PORT, 80, 6379)}
+PORTS = {"linux": (CHECKER_PORT, DISK_CHECKER_PORT), "debian": (CHECKER_PORT, 80, 6379)}
 FIRST_NUMBER = 11
 
 
@@ -75,9 +76,9 @@ class Guest:
             return False
         return True
 
-    def ask(self, line, patience=60):
+    def ask(self, line, patience=60, port=CHECKER_PORT):
         """Asks the memory checker; gives its answer as {"pages": 4096, "bad": 0, …}."""
-        with self.connect(CHECKER_PORT, patience) as connection, connection.makefile("rw", encoding="ascii") as file:
+        with self.connect(port, patience) as connection, connection.makefile("rw", encoding="ascii") as file:
             file.write(line + "\n")
             file.flush()
             answer = file.readline()
@@ -87,6 +88,10 @@ class Guest:
     def scan(self):
         """{"pages": N, "bad": B, "sequence": S}, and "first" when there is a bad one."""
         return self.ask("scan")
+
+    def ask_disk(self, line):
+        """Asks a linux guest's disk checker, likewise: {"blocks": N, "written": W, "bad": B, "sequence": S}."""
+        return self.ask(line, port=DISK_CHECKER_PORT)
 
     def connect(self, port, patience=10):
         """A TCP connection from the client namespace."""

@@ -17,7 +17,7 @@ from .processes import run
 
 CACHE = Path("/var/cache/vmigrate-lab")
 GUESTS = Path(__file__).resolve().parents[2] / "tests/guests"
-PROGRAMS = ("echo_server", "fork_detector", "memory_checker", "workload")
+PROGRAMS = ("disk_checker", "echo_server", "fork_detector", "memory_checker", "workload")
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk")
 BUSYBOX = Path("/bin/busybox")
 
