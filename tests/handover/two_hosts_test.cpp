@@ -312,7 +312,7 @@ TEST(TwoHosts, TheWayToSuccessIsOne) {
 
 TEST(TwoHosts, EveryScheduleOfFiveStepsBehindTheStop) {
   // Exhaustive where it matters most: from the stopped VM on, every order of everything that can happen.
-  const auto run = [](auto&& self, World world, int depth) -> void {
+  const auto run = [](auto&& self, const World& world, int depth) -> void {
     ASSERT_FALSE(world.source_runs && world.destination_runs);
     World healed = world;
     healed.heal();

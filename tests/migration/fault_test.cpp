@@ -26,7 +26,7 @@ class AtEachStep : public Scenario, public testing::WithParamInterface<FakeStep>
   /// Begins a migration and returns once it stands at the step.
   MigrationId hold_there() {
     a.hypervisor.script().hold(GetParam());
-    const auto id = start(a, b);
+    auto id = start(a, b);
     EXPECT_TRUE(a.hypervisor.script().reached(GetParam()));
     return id;
   }

@@ -10,7 +10,7 @@ namespace vmigrate::migration {
 
 namespace {
 
-constexpr std::size_t kBulkCapacity = 256 * 1024;
+constexpr std::size_t kBulkCapacity = std::size_t{256} * 1024;
 
 /// The RAM lane: bytes in order, with an end that only finish() makes.
 struct BulkPipe : peer::BulkSender, peer::BulkReceiver {

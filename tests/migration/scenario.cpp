@@ -26,6 +26,7 @@ Timing quick() {
 std::vector<Result<announce::Announced>> FakeAnnouncer::announce(
     std::vector<announce::Interface> interfaces) {
   std::vector<Result<announce::Announced>> results;
+  results.reserve(interfaces.size());
   for (const auto& interface : interfaces)
     results.push_back(announce::Announced{interface.mac, 1, interface.addresses});
   return results;

@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char** environ;
-
 namespace vmigrate::stream {
 namespace {
 
@@ -78,6 +76,7 @@ QemuProcess::QemuProcess(std::vector<std::string> arguments) {
                                  "chardev=qmp,mode=control"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   if (::posix_spawnp(&process_, argv[0], nullptr, nullptr, argv.data(), environ) != 0) {
@@ -128,7 +127,7 @@ void QemuProcess::set_capability(const std::string& name) {
 
 std::string QemuProcess::await_migration() {
   for (;;) {
-    const auto status = command("query-migrate").value("status", "none");
+    std::string status = command("query-migrate").value("status", "none");
     if (status == "completed" || status == "failed" || status == "cancelled") return status;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // QMP has no call that waits
   }
@@ -187,7 +186,7 @@ std::string QemuProcess::load(const ByteBuffer& stream) {
     rest = rest.subspan(static_cast<std::size_t>(count));
   }
   ::shutdown(descriptor, SHUT_WR);
-  const auto status = await_migration();
+  auto status = await_migration();
   ::close(descriptor);
   return status;
 }
