@@ -197,7 +197,7 @@ static void serve(struct region* region, int listener) {
   char line[128];
   char answer[128];
   /* One line a connection: whoever connects and says nothing must not hold up the writing for long. */
-  const struct timeval patience = {0, 100000};
+  const struct timeval patience = {2, 0};
   const int connection = accept(listener, NULL, NULL);
   if (connection < 0) return;
   setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);

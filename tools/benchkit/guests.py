@@ -1,6 +1,9 @@
 """The guests of the workloads: booted, filled, and told what to do."""
 
+import contextlib
 import functools
+
+from labkit import LabError
 
 from . import redis
 from .bare import BareGuest
@@ -21,6 +24,7 @@ class Guests:
         if workload.kind == "debian" and image:
             self.settings["image"] = str(image)
         self.made = {}  # by whether it is bare
+        self.unfit = {}  # why a guest that was made is of no use, by whether it is bare
         self.awake = None
 
     def take(self, bare):
@@ -28,13 +32,25 @@ class Guests:
         if self.awake is not None and self.awake != bare:
             rest(self.made[self.awake])
             self.awake = None
+        if bare in self.unfit:
+            raise LabError(f"this guest never came to do its work: {self.unfit[bare]}")
         if bare not in self.made:
-            self.made[bare] = self.boot(bare)
-            prepare(self.made[bare], self.workload)
+            self.make(bare)
         elif self.awake is None:
             wake(self.made[bare])
         self.awake = bare
         return self.made[bare]
+
+    def make(self, bare):
+        try:
+            self.made[bare] = self.boot(bare)
+            prepare(self.made[bare], self.workload)
+        except (LabError, OSError) as error:
+            self.unfit[bare] = error
+            if bare in self.made:
+                with contextlib.suppress(LabError, OSError):
+                    rest(self.made[bare])
+            raise
 
     def boot(self, bare):
         if not bare:
