@@ -195,6 +195,11 @@ Api::Answer Api::history(const control::History& request) {
 Api::Answer Api::resolve(const control::Resolve& request) {
   const auto migration = parts_.board.find(request.vm());
   if (!migration) return fail(migration.error());
+  // Said of a handover that goes well, it would make two copies.
+  if (migration->phase() != control::NEEDS_ATTENTION) {
+    return fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about {}",
+                                                  parts_.configuration.host.name, migration->vm()));
+  }
   const auto id = MigrationId::parse(migration->id());
   if (!id) return fail(id.error());
   if (auto resolved = parts_.manager.resolve(*id, request.fenced_host()); !resolved)

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "../migration/scenario.hpp"
+#include "../peer/certificate_authority.hpp"
+#include "control/handler.hpp"
+#include "daemon/api.hpp"
+#include "folder.hpp"
+
+namespace vmigrate::daemon {
+
+/// What one client is answered, for a test to wait for.
+class Answers : public control::Responder {
+ public:
+  void send(control::Response response) override;
+  void finish(control::Response response) override;
+  void on_disconnect(std::function<void()> callback) override;
+
+  void disconnect();
+  /// The last response. Fails the test when there is none in a time far beyond what it takes.
+  control::Response last();
+  /// Waits until a response before the last shows this phase, or the last one is there.
+  void await(control::Phase phase);
+  std::vector<control::Response> before_the_last() const;
+  bool has_finished() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<control::Response> sent_;
+  std::vector<control::Response> finished_;
+  std::function<void()> disconnected_;
+};
+
+/// hosta's daemon without its sockets: a fake hypervisor with web1 running, a good certificate, real files,
+/// and hostb beside it, which is configured and answers.
+class DaemonTest : public testing::Test {
+ protected:
+  DaemonTest();
+  ~DaemonTest() override;
+
+  /// The items of an examination about `subject`; one is expected.
+  control::DoctorItem examine(const std::string& subject);
+  std::shared_ptr<Answers> ask(const control::Request& request);
+  /// The answer to what needs no waiting.
+  control::Response answer(const control::Request& request) { return ask(request)->last(); }
+  void use_certificate(const peer::CertificateWish& wish);
+  void use_certificate(const peer::CredentialFiles& files);
+
+  static control::Request start_request(const std::string& vm = "web1", const std::string& host = "hostb");
+
+  const TemporaryFolder folder_;
+  peer::CertificateAuthority authority_;
+  Configuration configuration_;
+  Result<std::string> version_ = std::string("libvirt 9.0.0, QEMU 7.2.22");
+  migration::LoopbackNetwork network_;
+  const std::shared_ptr<hypervisor::FakeWorld> world_ = std::make_shared<hypervisor::FakeWorld>();
+  migration::ScenarioHost hostb_{"hostb", network_, world_, folder_.path()};
+  hypervisor::FakeHypervisor hypervisor_{"hosta", world_};
+  const hypervisor::DomainDescription web1_ = hypervisor::example_domain("web1");
+  std::unique_ptr<History> history_ = *open_history(folder_.file("history.db"));
+  Board board_{*history_};
+
+ private:
+  static migration::Timing quick();
+
+  Clock clock_;
+  migration::FakeAnnouncer announcer_{"hosta", world_};
+  const std::unique_ptr<peer::Dialer> dialer_ = network_.dialer("hosta");
+  const std::unique_ptr<handover::Journal> journal_ = *handover::open_journal(folder_.file("hosta.db"));
+  migration::Manager manager_{
+      {hypervisor_, *dialer_, *journal_, announcer_, clock_, "hosta", folder_.path(), quick()},
+      "1.2.3",
+      [this](const migration::Report& report) { board_.publish(report); }};
+  Doctor doctor_{configuration_, manager_, [this] { return version_; }};
+  Api api_{{configuration_, hypervisor_, manager_, board_, *history_, doctor_}};
+};
+
+}  // namespace vmigrate::daemon
