@@ -13,7 +13,6 @@ using migration::LoopbackNetwork;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-using testing::SizeIs;
 
 class ApiMigrationsTest : public DaemonTest {
  protected:

@@ -12,7 +12,6 @@ namespace vmigrate::daemon {
 namespace {
 
 using hypervisor::FakeStep;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;

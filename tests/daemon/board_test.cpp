@@ -166,6 +166,7 @@ TEST_F(BoardTest, WatchersComeAndGoWhileReportsArrive) {
   std::vector<int> ends(kWatchers, 0);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kWatchers);
     for (int watcher = 0; watcher < kWatchers; ++watcher) {
       threads.emplace_back([&, watcher] {
         auto& seen = ends.at(static_cast<std::size_t>(watcher));

@@ -137,7 +137,7 @@ TEST_F(DoctorTest, AMissingFolderIsBad) {
 
 TEST_F(DoctorTest, AFileInThePlaceOfAFolderIsBad) {
   const std::string file = folder_.file("file");
-  std::ofstream{file};
+  std::ofstream(file) << "";
   configuration_.paths.state = file;
   EXPECT_EQ(bad("state folder").finding(), file + " is not a folder");
 }
