@@ -28,9 +28,9 @@ def guest(lab):
 class Move:
     """A `vmigrate start` under way, in the host that the VM leaves."""
 
-    def __init__(self, lab, source="hosta", destination="hostb"):
+    def __init__(self, lab, source="hosta", destination="hostb", *options):
         self.lab, self.source, self.destination = lab, lab.host(source), lab.host(destination)
-        command = self.source.inside(self.source.client_program, "start", GUEST, destination)
+        command = self.source.inside(self.source.client_program, "start", GUEST, destination, *options)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait(self):

@@ -15,7 +15,7 @@ PATIENCE = 120
 CHECKER_PORT = 9000
 DISK_CHECKER_PORT = 9003
 # What a guest serves when it is up; the memory checker's comes when its memory is filled.
-PORTS = {"linux": (CHECKER_PORT, DISK_CHECKER_PORT), "debian": (CHECKER_PORT, 80, 6379)}
+PORTS = {"linux": (CHECKER_PORT,), "debian": (CHECKER_PORT, 80, 6379)}
 FIRST_NUMBER = 11
 
 
@@ -91,6 +91,7 @@ class Guest:
 
     def ask_disk(self, line):
         """Asks a linux guest's disk checker, likewise: {"blocks": N, "written": W, "bad": B, "sequence": S}."""
+        processes.wait_until(lambda: self.answers(DISK_CHECKER_PORT), PATIENCE, f"{self.name}'s disk checker")
         return self.ask(line, port=DISK_CHECKER_PORT)
 
     def connect(self, port, patience=10):
