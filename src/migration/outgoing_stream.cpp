@@ -31,6 +31,10 @@ OutgoingStream::~OutgoingStream() {
   thread_.join();
 }
 
+void OutgoingStream::cut_off() {
+  ::shutdown(qemu_.get(), SHUT_RDWR);
+}
+
 void OutgoingStream::deliver_return(ByteView bytes) {
   const std::lock_guard lock(return_mutex_);
   if (!answered_) write_return(bytes);

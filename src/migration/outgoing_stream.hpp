@@ -37,6 +37,9 @@ class OutgoingStream {
   OutgoingStream(const OutgoingStream&) = delete;
   OutgoingStream& operator=(const OutgoingStream&) = delete;
 
+  /// From now on QEMU's writes fail. One that sends its last pages hears of nothing else while it waits for
+  /// the wire, and the VM would stand still as long.
+  void cut_off();
   /// Bytes of the return path, for QEMU here.
   void deliver_return(ByteView bytes);
   /// Of the whole stream: waits until QEMU has closed its end. One that does not in time gets the digest of

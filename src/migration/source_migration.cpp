@@ -246,6 +246,7 @@ Result<> SourceMigration::act(source::Action action) {
   switch (action) {
     case record: return this->record(state_);
     case abort_hypervisor:
+      if (stream_) stream_->cut_off();
       if (move_)
         move_->abort();
       else
