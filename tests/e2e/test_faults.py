@@ -107,12 +107,18 @@ def world(lab, guest, fork_monitor):
         restart(host)
 
 
+def is_whole(guest):
+    """Its memory is what it has written, and its disk what it has been told was written."""
+    assert guest.scan()["bad"] == 0
+    assert guest.ask_disk("scan")["bad"] == 0
+
+
 def is_good_on(lab, guest, name):
-    """The VM runs there and only there, its memory is right, nothing is left, and it can be moved: home, or there and back."""
+    """The VM runs there and only there, it is whole, nothing is left, and it can be moved: home, or there and back."""
     lab.link.heal()
     lab.link.shape(None)
     runs_only_on(lab, guest, name)
-    assert guest.scan()["bad"] == 0
+    is_whole(guest)
     for host in lab.hosts.values():
         if not host.is_running("migrated"):
             host.start_daemon()
@@ -123,7 +129,7 @@ def is_good_on(lab, guest, name):
         move = Move(lab, source, destination)
         assert move.wait() == 0, move.said
     runs_only_on(lab, guest, "hosta")
-    assert guest.scan()["bad"] == 0
+    is_whole(guest)
 
 
 def wait_for_end(lab):
