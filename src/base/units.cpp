@@ -68,6 +68,14 @@ Result<Milliseconds> parse_duration(std::string_view text) {
   });
 }
 
+Result<Bytes> parse_bytes(std::string_view text) {
+  static constexpr std::array<Unit, 6> kUnits{
+      {{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}}};
+  return parse_scaled(text, kUnits, "64MiB or 1GB").map([](double value) {
+    return Bytes{static_cast<std::uint64_t>(std::llround(value))};
+  });
+}
+
 Result<Rate> parse_rate(std::string_view text) {
   if (text.ends_with("/s")) text.remove_suffix(2);
   static constexpr std::array<Unit, 11> kUnits{{{"bit", 0.125},

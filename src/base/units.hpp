@@ -38,5 +38,7 @@ std::string to_string(Milliseconds duration);
 Result<Milliseconds> parse_duration(std::string_view text);
 /// "2Gbit", "100Mbit", "250MB", "1GiB": bits or bytes a second, "/s" allowed; a bare number is refused.
 Result<Rate> parse_rate(std::string_view text);
+/// "64MiB", "1GB"
+Result<Bytes> parse_bytes(std::string_view text);
 
 }  // namespace vmigrate

@@ -19,6 +19,8 @@ namespace vmigrate::daemon {
 namespace {
 
 /// Longer pauses are no live migration, and would not fit where they are counted in milliseconds.
+constexpr Bytes kLeastMemory{std::uint64_t{32} << 20};
+constexpr Bytes kMostMemory{std::uint64_t{2} << 30};
 constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
 
 using Peer = Configuration::Peer;
@@ -107,6 +109,17 @@ Result<> read_bandwidth(const std::string& text, Rate* target) {
   return {};
 }
 
+Result<> read_memory(const std::string& text, Bytes* target) {
+  const auto memory = parse_bytes(text);
+  if (!memory) return fail(memory.error());
+  if (*memory < kLeastMemory || *memory > kMostMemory) {
+    return fail(ErrorCode::usage, fmt::format("{} for a migration is not possible", text),
+                "32MiB to 2GiB is");
+  }
+  *target = *memory;
+  return {};
+}
+
 Result<> read_peer(const std::string& section, const toml::table& table, Peer* peer) {
   auto read = read_table(table, section, {{"address", parsed([&](const std::string& text) -> Result<> {
                                              auto parsed_peer = parse_peer(text);
@@ -166,6 +179,9 @@ std::vector<TomlKey> schema(Configuration* to) {
                              })},
                             {"bandwidth", parsed([to](const std::string& text) {
                                return read_bandwidth(text, &to->migration.bandwidth);
+                             })},
+                            {"memory", parsed([to](const std::string& text) {
+                               return read_memory(text, &to->migration.memory);
                              })}}),
       section("log", {{"level", parsed([to](const std::string& text) {
                          to->log.level = text;

@@ -92,8 +92,15 @@ Result<> serve(const Configuration& configuration) {
   peer::TlsDialer dialer(*endpoint);
 
   // The migrations themselves; first those that an earlier life of this daemon left.
-  const migration::Edges edges{
-      hypervisor, dialer, **journal, announcer, clock, configuration.host.name, configuration.paths.runtime};
+  const migration::Edges edges{hypervisor,
+                               dialer,
+                               **journal,
+                               announcer,
+                               clock,
+                               configuration.host.name,
+                               configuration.paths.runtime,
+                               {},
+                               configuration.migration.memory};
   migration::Manager manager(edges, kVersion,
                              [&board](const migration::Report& report) { board.publish(report); });
   if (auto recovered = manager.recover(); !recovered) return recovered;

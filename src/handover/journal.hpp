@@ -23,7 +23,7 @@ struct Record {
   Role role = Role::source;
   VmId vm;
   std::string vm_name;
-  /// Counts the moves of this VM, on both hosts alike, so that an old promise is known to be old.
+  /// Counts this host's moves of this VM, away and here, so that an old promise is known to be old.
   std::uint64_t epoch = 0;
   std::string peer;   ///< the other host
   std::string state;  ///< name() of the state machine's state
@@ -51,7 +51,9 @@ class Journal {
   /// On return the record is on disk, or it is an error and must be taken as not written.
   virtual Result<> write(const Record& record) = 0;
   virtual Result<std::optional<Record>> find(const MigrationId& migration, Role role) = 0;
-  /// Every record that still asks for something to be done or decided here, the oldest first.
+  /// Every record that still asks for something to be done or decided here, the oldest first. One that a
+  /// later epoch of its VM has come after does not: that its end could not be written makes it no promise
+  /// again.
   virtual Result<std::vector<Record>> unfinished() = 0;
   /// The highest epoch this host has seen of a VM; 0 when none.
   virtual Result<std::uint64_t> last_epoch(const VmId& vm) = 0;

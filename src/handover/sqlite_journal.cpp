@@ -113,10 +113,13 @@ class SqliteJournal : public Journal {
 
   Result<std::vector<Record>> unfinished() override {
     const std::lock_guard lock(mutex_);
-    auto statement =
-        prepare(std::string("SELECT ") + kColumns +
-                " FROM promises WHERE state NOT IN ('confirmed', 'reclaimed', 'running', 'done', 'refused')"
-                " ORDER BY epoch");
+    auto statement = prepare(
+        std::string("SELECT ") + kColumns +
+        " FROM promises WHERE state NOT IN ('confirmed', 'reclaimed', 'running', 'done', 'refused')"
+        // What a later migration of the VM went on from is over, whether its end could be written or not.
+        " AND NOT EXISTS (SELECT 1 FROM promises AS later WHERE later.vm = promises.vm"
+        " AND later.epoch > promises.epoch)"
+        " ORDER BY epoch");
     if (!statement) return fail(statement.error());
     return read_all(statement->get());
   }

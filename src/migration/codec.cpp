@@ -112,7 +112,6 @@ Result<hypervisor::DomainDescription> take(const wire::Domain& in) {
 void put(const Offer& offer, wire::ControlMessage& out) {
   auto* to = out.mutable_offer();
   to->set_migration_id(offer.migration.text());
-  to->set_epoch(offer.epoch);
   to->set_check_only(offer.check_only);
   to->set_runtime_directory(offer.runtime_directory);
   to->set_source_host(offer.source_host);
@@ -124,13 +123,13 @@ Result<ControlMessage> take(const wire::Offer& in) {
   auto domain = take(in.domain());
   if (!migration || in.source_host().empty()) return malformed("an offer without identity");
   if (!domain) return fail(domain.error());
-  return Offer{*migration,       in.epoch(),        in.check_only(), in.runtime_directory(),
-               in.source_host(), std::move(*domain)};
+  return Offer{*migration, in.check_only(), in.runtime_directory(), in.source_host(), std::move(*domain)};
 }
 
 void put(const OfferAnswer& answer, wire::ControlMessage& out) {
   auto* to = out.mutable_offer_answer();
   to->set_destination_host(answer.destination_host);
+  to->set_memory(answer.memory.count);
   for (const auto& finding : answer.findings) {
     auto* item = to->add_findings();
     item->set_code(static_cast<std::uint32_t>(finding.code));
@@ -141,7 +140,7 @@ void put(const OfferAnswer& answer, wire::ControlMessage& out) {
 
 Result<ControlMessage> take(const wire::OfferAnswer& in) {
   if (in.findings_size() > kMaximumFindings) return malformed("too many findings");
-  OfferAnswer answer{in.destination_host(), {}};
+  OfferAnswer answer{in.destination_host(), {}, {in.memory()}};
   for (const auto& from : in.findings()) {
     const bool known =
         from.code() >= 1 && from.code() <= static_cast<std::uint32_t>(ErrorCode::needs_attention);

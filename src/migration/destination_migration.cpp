@@ -21,7 +21,6 @@ handover::Record first_record(const Offer& offer) {
   record.role = handover::Role::destination;
   record.vm = offer.domain.id;
   record.vm_name = offer.domain.name;
-  record.epoch = offer.epoch;
   record.peer = offer.source_host;
   record.runs = offer.domain.state == DomainState::running;
   return record;
@@ -115,6 +114,9 @@ Result<> DestinationMigration::reserve() {
   const auto before = edges_.hypervisor.state(record_.vm);
   if (!before) return fail(before.error());
   record_.keeps_definition = *before != DomainState::absent;
+  const auto epoch = edges_.journal.last_epoch(record_.vm);
+  if (!epoch) return fail(epoch.error());
+  record_.epoch = *epoch + 1;
   if (auto written = record(state_); !written) return written;
 
   auto mailbox = mailbox_;
@@ -144,7 +146,7 @@ Result<> DestinationMigration::reserve() {
 
 void DestinationMigration::answer_offer(std::vector<hypervisor::Finding> findings) {
   for (const auto& finding : findings) spdlog::warn("{}: refused: {}", label(), finding.what);
-  link_->send(OfferAnswer{edges_.host, std::move(findings)});
+  link_->send(OfferAnswer{edges_.host, std::move(findings), edges_.memory});
 }
 
 // --- What happens
@@ -198,7 +200,7 @@ void DestinationMigration::on_prepared() {
   if (!qemu) return apply(destination::Failed{qemu.error()});
   auto mailbox = mailbox_;
   stream_ = std::make_unique<IncomingStream>(
-      std::move(*qemu), link_->session().bulk_receiver(),
+      std::move(*qemu), link_->session().bulk_receiver(), edges_.memory,
       IncomingStream::Events{
           [this, mailbox](ByteBuffer bytes) {
             mailbox->post([this, taken = std::move(bytes)] { link_->send_return_path(taken); });

@@ -27,7 +27,8 @@ struct Load {
 };
 
 /// Chooses the effort by what holds the stream back: the wire, or the work. A step is kept only if more came
-/// through after it; one that did not help is tried again later, each time after twice as long.
+/// through after it (the first one: no less); one that did not help is tried again later, each time after
+/// twice as long.
 ///
 /// No clock and no I/O: feed it a Load every hundred milliseconds or so.
 class EffortChooser {

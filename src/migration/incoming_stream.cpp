@@ -10,10 +10,11 @@
 
 namespace vmigrate::migration {
 
-IncomingStream::IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Events events)
+IncomingStream::IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget, Events events)
     : qemu_(std::move(qemu)),
       wire_(wire),
       events_(std::move(events)),
+      receiver_(budget, [this](ByteView bytes) { return hand_to_qemu(bytes); }),
       thread_([this] { pump(); }),
       return_thread_([this] { pump_return(); }) {
 }
@@ -32,26 +33,31 @@ bool IncomingStream::matches(const StreamDigest& expected, Milliseconds patience
 
 void IncomingStream::pump() {
   name_this_thread("ram-in");
-  for (;;) {
-    auto bytes = wire_.read();
-    if (!bytes) {
-      events_.failed(bytes.error());
-      break;
-    }
-    if (bytes->empty()) break;
-    if (!write_to_qemu(*bytes)) {
-      events_.failed({ErrorCode::failed, "QEMU on the destination stopped taking the VM's memory",
-                      "look into its log there (/var/log/libvirt/qemu)"});
-      break;
-    }
-    const std::lock_guard lock(mutex_);
-    digester_.update(*bytes);
-    progressed_.notify_all();
-  }
+  if (const auto received = receive_all(); !received) events_.failed(received.error());
   ::shutdown(qemu_.get(), SHUT_WR);
   const std::lock_guard lock(mutex_);
   ended_ = true;
   progressed_.notify_all();
+}
+
+Result<> IncomingStream::receive_all() {
+  for (;;) {
+    const auto bytes = wire_.read();
+    if (!bytes) return fail(bytes.error());
+    if (bytes->empty()) return receiver_.finish();
+    if (auto taken = receiver_.feed(*bytes); !taken) return taken;
+  }
+}
+
+Result<> IncomingStream::hand_to_qemu(ByteView bytes) {
+  if (!write_to_qemu(bytes)) {
+    return fail(ErrorCode::failed, "QEMU on the destination stopped taking the VM's memory",
+                "look into its log there (/var/log/libvirt/qemu)");
+  }
+  const std::lock_guard lock(mutex_);
+  digester_.update(bytes);
+  progressed_.notify_all();
+  return {};
 }
 
 bool IncomingStream::write_to_qemu(ByteView bytes) {

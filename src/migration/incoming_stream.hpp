@@ -7,14 +7,15 @@
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "migration/batch_receiver.hpp"
 #include "migration/messages.hpp"
 #include "migration/stream_digest.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::migration {
 
-/// Carries the stream from the wire to the destination's QEMU ("ram-in") and QEMU's return path back
-/// ("ram-return").
+/// Carries the stream from the wire to the destination's QEMU ("ram-in" and the threads of the BatchReceiver)
+/// and QEMU's return path back ("ram-return").
 class IncomingStream {
  public:
   struct Events {
@@ -22,7 +23,7 @@ class IncomingStream {
     std::function<void(Error)> failed;
   };
 
-  IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Events events);
+  IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget, Events events);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
   ~IncomingStream();
   IncomingStream(const IncomingStream&) = delete;
@@ -34,6 +35,8 @@ class IncomingStream {
  private:
   void pump();
   void pump_return();
+  Result<> receive_all();
+  Result<> hand_to_qemu(ByteView bytes);
   bool write_to_qemu(ByteView bytes);
 
   FileDescriptor qemu_;
@@ -43,6 +46,7 @@ class IncomingStream {
   std::condition_variable progressed_;
   StreamDigester digester_;
   bool ended_ = false;
+  BatchReceiver receiver_;
   std::jthread thread_;
   std::jthread return_thread_;
 };

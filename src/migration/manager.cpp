@@ -125,8 +125,8 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
   auto findings = edges_.hypervisor.check_outgoing(described);
   if (!findings) return findings;
   const auto id = MigrationId::random();
-  const Offer offer{
-      id, 0, true, runtime_directory_of(edges_.runtime_folder, id), edges_.host, std::move(described)};
+  const Offer offer{id, true, runtime_directory_of(edges_.runtime_folder, id), edges_.host,
+                    std::move(described)};
   const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer);
   if (!answer) return fail(answer.error());
   const auto* there = std::get_if<OfferAnswer>(&*answer);

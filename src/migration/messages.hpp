@@ -16,7 +16,6 @@ namespace vmigrate::migration {
 
 struct Offer {
   MigrationId migration;
-  std::uint64_t epoch = 0;
   bool check_only = false;
   std::string runtime_directory;
   std::string source_host;
@@ -28,6 +27,8 @@ struct Offer {
 struct OfferAnswer {
   std::string destination_host;
   std::vector<hypervisor::Finding> findings;
+  Bytes memory{};  ///< what the source may make the destination keep, to make the VM's memory smaller on its
+                   ///< way
 };
 
 struct Abort {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <vector>
+#include <chrono>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,14 +16,60 @@ namespace {
 
 // Large enough to amortise a system call and a frame, small beside what 50 ms of any wire holds.
 constexpr std::size_t kChunk = std::size_t{256} * 1024;
+// Batches of what passes in about 10 ms: some of them lie between QEMU and the wire.
+constexpr std::size_t kSmallestBatch = std::size_t{64} * 1024;
+constexpr std::size_t kLargestBatch = reduce::kUsualBatch - kChunk;
+constexpr std::size_t kLastBatches = std::size_t{256} * 1024;
+constexpr double kBatchSeconds = 0.01;
+constexpr std::chrono::milliseconds kEffortInterval{100};
+// A QEMU that says nothing for so long may be waiting for what the destination says to what it has said.
+constexpr int kQuiet = 2;  // milliseconds
 // What looks like the beginning of the stream's last part is held back until the rest is there, which QEMU
 // writes in one go.
 constexpr int kLongestHold = 100;  // milliseconds
 
+std::size_t batch_size(double bytes_per_second) {
+  return std::clamp(static_cast<std::size_t>(bytes_per_second * kBatchSeconds), kSmallestBatch,
+                    kLargestBatch);
+}
+
 }  // namespace
 
-OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, Events events)
-    : qemu_(std::move(qemu)), wire_(wire), events_(std::move(events)), thread_([this] { pump(); }) {
+void OutgoingStream::Splitter::opaque(ByteView bytes) {
+  if (!ram_ended()) return writer.opaque(bytes);
+  const auto old = std::min(summed_up, bytes.size());
+  writer.opaque(bytes.first(old));
+  summed_up -= old;
+  tail_size += bytes.size() - old;
+  const auto before = tail.size();
+  filter.feed(bytes.subspan(old), tail);
+  writer.opaque(ByteView(tail).subspan(before));
+}
+
+void OutgoingStream::Splitter::block_table(const std::vector<stream::RamBlock>& blocks) {
+  writer.block_table(blocks);
+}
+
+void OutgoingStream::Splitter::page(const stream::PagePlace& place, ByteView content) {
+  StreamStatistics::page(place, content);
+  writer.page(place, content);
+}
+
+void OutgoingStream::Splitter::zero_page(const stream::PagePlace& place, std::byte fill) {
+  StreamStatistics::zero_page(place, fill);
+  writer.zero_page(place, fill);
+}
+
+OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
+                               Events events)
+    : qemu_(std::move(qemu)),
+      events_(std::move(events)),
+      splitter_(sizes.store_pages),
+      sender_(wire, sizes),
+      effort_chosen_(std::chrono::steady_clock::now()),
+      batch_size_(kSmallestBatch) {
+  splitter_.writer.set_plain(effort_.current() == Effort::none);
+  thread_ = std::jthread([this] { pump(); });
 }
 
 OutgoingStream::~OutgoingStream() {
@@ -66,13 +112,12 @@ StreamDigest OutgoingStream::digest(Milliseconds patience) const {
 
 OutgoingStream::Counters OutgoingStream::counters() const {
   const std::lock_guard lock(mutex_);
-  return {digester_.count(), observer_.guest_bytes(), observer_.passes()};
+  return {sender_.wire_bytes(), splitter_.guest_bytes(), splitter_.passes()};
 }
 
 void OutgoingStream::pump() {
   name_this_thread("ram-out");
-  auto carried = carry_all();
-  if (carried) carried = wire_.finish();
+  const auto carried = carry_all();
   // QEMU must learn that nobody reads any more.
   ::shutdown(qemu_.get(), SHUT_RDWR);
   {
@@ -84,12 +129,11 @@ void OutgoingStream::pump() {
 }
 
 Result<> OutgoingStream::carry_all() {
-  std::vector<std::byte> buffer(kChunk);
+  ByteBuffer buffer(kChunk);
   for (;;) {
     if (!await_bytes()) {
-      ByteBuffer released;
-      tail_.release(released);
-      if (auto sent = send(released); !sent) return sent;
+      release_tail();
+      if (auto flushed = flush(); !flushed) return flushed;
       continue;
     }
     const ssize_t count = ::read(qemu_.get(), buffer.data(), buffer.size());
@@ -98,47 +142,69 @@ Result<> OutgoingStream::carry_all() {
     if (count <= 0) break;
     if (auto sent = carry({buffer.data(), static_cast<std::size_t>(count)}); !sent) return sent;
   }
-  ByteBuffer released;
-  tail_.release(released);
-  return send(released);
+  decoder_.finish(splitter_);
+  release_tail();
+  if (auto flushed = flush(); !flushed) return flushed;
+  return sender_.finish();
 }
 
 bool OutgoingStream::await_bytes() const {
-  if (!tail_.is_holding()) return true;
+  int patience = -1;
+  if (splitter_.filter.is_holding())
+    patience = kLongestHold;
+  else if (splitter_.writer.original_bytes() > 0)
+    patience = kQuiet;
   pollfd wanted{qemu_.get(), POLLIN, 0};
-  return ::poll(&wanted, 1, kLongestHold) != 0;
+  return ::poll(&wanted, 1, patience) != 0;
 }
 
 Result<> OutgoingStream::carry(ByteView bytes) {
-  std::size_t tail_size = 0;
-  bool stopped = false;
-  {
-    const std::lock_guard lock(mutex_);
-    decoder_.feed(bytes, observer_);
-    stopped = observer_.vcpus_stopped();
-    // The decoder may have held back a few bytes that are on their way already.
-    tail_size = std::min(observer_.take_tail_size(), bytes.size());
+  feed(bytes);
+  if (splitter_.vcpus_stopped() && !std::exchange(stop_seen_, true)) {
+    // The destination works on the beginning of the last pages while their end is still being packed.
+    batch_size_ = std::min(batch_size_, kLastBatches);
+    events_.vcpus_stopped();
   }
-  if (stopped && !std::exchange(stop_seen_, true)) events_.vcpus_stopped();
-  if (auto sent = send(bytes.first(bytes.size() - tail_size)); !sent) return sent;
-  return carry_tail(bytes.last(tail_size));
+  const bool complete = splitter_.filter.is_complete();
+  if (complete || splitter_.writer.original_bytes() >= batch_size_) {
+    if (auto flushed = flush(); !flushed) return flushed;
+  }
+  if (complete) answer_for_destination();
+  return {};
 }
 
-Result<> OutgoingStream::carry_tail(ByteView bytes) {
-  ByteBuffer passed;
-  tail_.feed(bytes, passed);
-  auto sent = send(passed);
-  if (sent && tail_.is_complete()) answer_for_destination();
-  return sent;
+void OutgoingStream::feed(ByteView bytes) {
+  const std::lock_guard lock(mutex_);
+  // What the decoder holds back of the first thing behind RAM's end was summed up as it came.
+  splitter_.summed_up = splitter_.ram_ended() ? decoder_.held_size() : 0;
+  decoder_.feed(bytes, splitter_);
+  digester_.update(bytes.first(bytes.size() - std::exchange(splitter_.tail_size, 0)));
+  digester_.update(std::exchange(splitter_.tail, {}));
 }
 
-Result<> OutgoingStream::send(ByteView bytes) {
-  if (bytes.empty()) return {};
-  {
-    const std::lock_guard lock(mutex_);
-    digester_.update(bytes);
-  }
-  return wire_.write(bytes);
+void OutgoingStream::release_tail() {
+  const std::lock_guard lock(mutex_);
+  ByteBuffer released;
+  splitter_.filter.release(released);
+  splitter_.writer.opaque(released);
+  digester_.update(released);
+}
+
+Result<> OutgoingStream::flush() {
+  if (splitter_.writer.original_bytes() == 0) return {};
+  if (auto sent = sender_.send(splitter_.writer.take(), effort_.current()); !sent) return sent;
+  if (!stop_seen_) choose_effort();
+  return {};
+}
+
+void OutgoingStream::choose_effort() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - effort_chosen_ < kEffortInterval) return;
+  effort_chosen_ = now;
+  const auto load = sender_.take_load();
+  const auto effort = effort_.update(load, now);
+  splitter_.writer.set_plain(effort == Effort::none);
+  batch_size_ = batch_size(load.rate);
 }
 
 }  // namespace vmigrate::migration

@@ -4,13 +4,16 @@
 #include <functional>
 #include <mutex>
 #include <thread>
-#include <utility>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
+#include "migration/batch_sender.hpp"
+#include "migration/effort.hpp"
 #include "migration/messages.hpp"
 #include "migration/stream_digest.hpp"
 #include "peer/session.hpp"
+#include "reduce/batch_writer.hpp"
 #include "stream/decoder.hpp"
 #include "stream/description_filter.hpp"
 #include "stream/statistics.hpp"
@@ -18,8 +21,8 @@
 namespace vmigrate::migration {
 
 /// Carries QEMU's migration stream from the source's QEMU to the wire, and its return path back, on a thread
-/// of its own ("ram-out"). What it holds is one buffer: QEMU is held back by the wire, as its own estimate of
-/// the downtime needs it to be.
+/// of its own ("ram-out") and those of the BatchSender. What lies between QEMU and the wire is bounded: QEMU
+/// is held back by the wire, as its own estimate of the downtime needs it to be.
 ///
 /// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
 /// as soon as everything is on its way: the destination loads while the hypervisor here ends its part, and
@@ -31,7 +34,7 @@ class OutgoingStream {
     std::function<void(Error)> wire_failed;
   };
 
-  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, Events events);
+  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
   ~OutgoingStream();
   OutgoingStream(const OutgoingStream&) = delete;
@@ -47,45 +50,56 @@ class OutgoingStream {
   StreamDigest digest(Milliseconds patience) const;
 
   struct Counters {
-    std::uint64_t stream_bytes = 0;
+    std::uint64_t wire_bytes = 0;
     std::uint64_t guest_bytes = 0;  ///< pages that passed, zero pages too, times their size
     std::uint32_t passes = 0;
   };
   Counters counters() const;
 
  private:
-  /// Notes what passes for the counters, and how much of it came after RAM's end.
-  class Observer : public stream::StreamStatistics {
+  /// Sends the records where they belong: pages into the batch, what follows RAM's end through the filter.
+  class Splitter : public stream::StreamStatistics {
    public:
-    void opaque(ByteView bytes) override {
-      if (ram_ended()) tail_size_ += bytes.size();
-    }
-    std::size_t take_tail_size() { return std::exchange(tail_size_, 0); }
+    explicit Splitter(std::size_t store_pages) : writer(store_pages) {}
 
-   private:
-    std::size_t tail_size_ = 0;
+    void opaque(ByteView bytes) override;
+    void block_table(const std::vector<stream::RamBlock>& blocks) override;
+    void page(const stream::PagePlace& place, ByteView content) override;
+    void zero_page(const stream::PagePlace& place, std::byte fill) override;
+
+    reduce::BatchWriter writer;
+    stream::DescriptionFilter filter;
+    std::size_t summed_up = 0;  ///< of the bytes behind RAM's end that come next, those in the digest already
+    std::size_t tail_size = 0;  ///< bytes that went into the filter
+    ByteBuffer tail;            ///< what came out of it
   };
 
   void pump();
   Result<> carry_all();
   bool await_bytes() const;
   Result<> carry(ByteView bytes);
-  Result<> carry_tail(ByteView bytes);
-  Result<> send(ByteView bytes);
+  void feed(ByteView bytes);
+  void release_tail();
+  Result<> flush();
+  void choose_effort();
   void answer_for_destination();
   void write_return(ByteView bytes);
 
   FileDescriptor qemu_;
-  peer::BulkSender& wire_;
   Events events_;
   mutable std::mutex mutex_;
   mutable std::condition_variable ended_changed_;
   bool ended_ = false;
   StreamDigester digester_;
+  Splitter splitter_;
+  // The pump's own:
   stream::Decoder decoder_;
-  Observer observer_;
-  bool stop_seen_ = false;  // the pump's own, like tail_
-  stream::DescriptionFilter tail_;
+  BatchSender sender_;
+  EffortChooser effort_;
+  MonotonicTime effort_chosen_;
+  std::size_t batch_size_;
+  bool stop_seen_ = false;
+
   std::mutex return_mutex_;
   bool answered_ = false;
   std::jthread thread_;

@@ -26,12 +26,12 @@ void ProgressMeter::update(MonotonicTime now, const OutgoingStream::Counters& co
                            const hypervisor::MemoryProgress& memory, Progress& progress) {
   const double seconds = std::chrono::duration<double>(now - last_).count();
   if (seconds > 0) {
-    const bool first = counters_.stream_bytes == 0;
+    const bool first = counters_.wire_bytes == 0;
     const auto grown = [&](std::uint64_t from, std::uint64_t to) {
       return static_cast<double>(to - from) / seconds;
     };
     guest_rate_ = smoothed(guest_rate_, grown(counters_.guest_bytes, counters.guest_bytes), seconds, first);
-    wire_rate_ = smoothed(wire_rate_, grown(counters_.stream_bytes, counters.stream_bytes), seconds, first);
+    wire_rate_ = smoothed(wire_rate_, grown(counters_.wire_bytes, counters.wire_bytes), seconds, first);
     last_ = now;
     counters_ = counters;
   }

@@ -132,6 +132,7 @@ Result<> SourceMigration::set_out() {
   const auto answer = offer();
   if (!answer) return fail(answer.error());
   if (!answer->findings.empty()) return fail(as_error(answer->findings));
+  destination_memory_ = answer->memory;
   if (cancel_asked_) return fail(ErrorCode::cancelled, "cancelled on request");
   enter(Phase::prepare);
   return begin();
@@ -169,8 +170,8 @@ Result<OfferAnswer> SourceMigration::offer() {
   const auto epoch = edges_.journal.last_epoch(record_.vm);
   if (!epoch) return fail(epoch.error());
   record_.epoch = *epoch + 1;
-  link_->send(Offer{record_.migration, record_.epoch, false,
-                    runtime_directory_of(edges_.runtime_folder, record_.migration), edges_.host, domain_});
+  link_->send(Offer{record_.migration, false, runtime_directory_of(edges_.runtime_folder, record_.migration),
+                    edges_.host, domain_});
   const auto deadline = edges_.clock.now() + edges_.timing.answer;
   while (!offer_answer_ && !cancel_asked_ && mailbox_->handle_one(deadline)) {
   }
@@ -295,6 +296,7 @@ void SourceMigration::on_stream(FileDescriptor qemu) {
   auto mailbox = mailbox_;
   stream_ = std::make_unique<OutgoingStream>(
       std::move(qemu), link_->session().bulk_sender(),
+      reduce::sizes_within(std::min(edges_.memory, destination_memory_).count),
       OutgoingStream::Events{[this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
                              [this, mailbox](const Error& why) {
                                mailbox->post([this, why] { apply(source::LinkLost{why}); });

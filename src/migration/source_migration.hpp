@@ -131,6 +131,7 @@ class SourceMigration {
   ByteBuffer destination_answer_;
   Verdict verdict_;  ///< the one that said `running`
   std::optional<ProgressMeter> progress_meter_;
+  Bytes destination_memory_;
   Milliseconds downtime_limit_{};
   StallWatch stall_watch_;
   bool stall_dealt_with_ = false;

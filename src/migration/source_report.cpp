@@ -118,7 +118,7 @@ Receipt SourceMigration::receipt() const {
   if (stream_) {
     const auto counters = stream_->counters();
     receipt.guest_bytes = {counters.guest_bytes};
-    receipt.wire_bytes = {counters.stream_bytes};
+    receipt.wire_bytes = {counters.wire_bytes};
     receipt.passes = counters.passes;
   }
   receipt.memory_verified = true;

@@ -54,7 +54,7 @@ void Visitor::serve(const Offer& offer) {
   if (!claim && !offer.check_only) {
     const std::string what =
         fmt::format("a migration of {} is already under way on {}", offer.domain.name, edges_.host);
-    link_.send(OfferAnswer{edges_.host, {{ErrorCode::refused, what, "see: vmigrate list"}}});
+    link_.send(OfferAnswer{edges_.host, {{ErrorCode::refused, what, "see: vmigrate list"}}, {}});
     return;
   }
   destination_.emplace(edges_, std::move(taken), std::move(claim), link_, mailbox_, publish_);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "reduce/batch.hpp"
 #include "reduce/method.hpp"
 #include "stream/format.hpp"
 
@@ -10,30 +9,36 @@ namespace vmigrate::reduce {
 namespace {
 
 constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
-constexpr std::uint64_t kMostBatchBytes = most_batch_bytes(kMostOriginalBytes);
 
 // Places and contents of the slots, and the two indexes with at most 16 bytes a slot each and a line at
 // least.
-constexpr std::uint64_t kSlotBytes = 24 + 2 * 16;
+constexpr std::uint64_t kSlotBytes = stream::kPageSize + 24 + std::uint64_t{2} * 16;
+constexpr std::size_t kTracks = 2;
+constexpr std::size_t kBatchesOfTrack = 3;
 
-std::uint64_t window_bytes(const Sizes& sizes) {
-  return std::uint64_t{1} << std::clamp(sizes.window_log, kLowestWindowLog, kHighestWindowLog);
+std::uint64_t track_need(int window_log) {
+  const std::uint64_t window = std::uint64_t{1} << window_log;
+  // zstd keeps the window, a table of one entry of 8 bytes for each 128 of it, and 2 MiB for itself.
+  return window + window / 16 + 2 * kMebibyte + kBatchesOfTrack * kUsualBatch * 5 / 4;
 }
 
 }  // namespace
 
-std::uint64_t source_memory_need(const Sizes& sizes) {
-  const std::uint64_t store = sizes.store_pages * (stream::kPageSize + kSlotBytes);
-  // zstd keeps the window, a table of one entry of 8 bytes for each 128 of it, and what the level asks for:
-  // 40 MiB at kHighestLevel, a twentieth of it at level 1.
-  const std::uint64_t track = window_bytes(sizes) + window_bytes(sizes) / 16 + 40 * kMebibyte;
-  return store + kMostBatchBytes + sizes.tracks * (track + 3 * kMostBatchBytes);
+std::uint64_t memory_need(const Sizes& sizes) {
+  return sizes.store_pages * kSlotBytes + kUsualBatch +
+         sizes.tracks * track_need(std::clamp(sizes.window_log, kLowestWindowLog, kHighestWindowLog));
 }
 
-std::uint64_t destination_memory_need(const Sizes& sizes) {
-  const std::uint64_t store = sizes.store_pages * (stream::kPageSize + 1);
-  const std::uint64_t track = window_bytes(sizes) + kMebibyte;
-  return store + kMostOriginalBytes + sizes.tracks * (track + 2 * kMostBatchBytes);
+Sizes sizes_within(std::uint64_t budget) {
+  Sizes sizes{0, kTracks, kLowestWindowLog};
+  // zstd's windows find what is alike anywhere; the store knows whole pages and their older versions.
+  while (sizes.window_log < kHighestWindowLog &&
+         memory_need({0, kTracks, sizes.window_log + 1}) <= budget / 3 * 2) {
+    ++sizes.window_log;
+  }
+  const auto taken = memory_need(sizes);
+  if (budget > taken) sizes.store_pages = (budget - taken) / kSlotBytes;
+  return sizes;
 }
 
 }  // namespace vmigrate::reduce

@@ -5,16 +5,25 @@
 
 namespace vmigrate::reduce {
 
-/// What one migration is given at both ends.
+/// What one migration is given, the same at both ends.
 struct Sizes {
   std::size_t store_pages = 0;
   std::size_t tracks = 0;
-  int window_log = 0;
+  int window_log = 0;  ///< how far back zstd looks, as a power of two
+
+  bool operator==(const Sizes&) const = default;
 };
 
-/// The most bytes that the parts of this module take for it, with batches of kMostOriginalBytes in work in
-/// each track. Batches that wait in queues are not among them.
-std::uint64_t source_memory_need(const Sizes& sizes);
-std::uint64_t destination_memory_need(const Sizes& sizes);
+/// The largest batch that the sizes are reckoned with, in bytes of the stream. One may be larger; then it is
+/// alone.
+inline constexpr std::size_t kUsualBatch = std::size_t{1} << 20;
+
+/// The most bytes that one end takes, with zstd's levels up to 3 and for each track three batches of
+/// kUsualBatch: in work, its outcome, and one that waits. Little of it is taken before it is used.
+std::uint64_t memory_need(const Sizes& sizes);
+
+/// The most useful sizes within `budget` bytes: zstd's windows first, the rest for the store. Even a budget
+/// of 0 gets the least that works, about 15 MiB.
+Sizes sizes_within(std::uint64_t budget);
 
 }  // namespace vmigrate::reduce

@@ -47,6 +47,8 @@ TEST(Effort, StaysWhereMoreComesThroughThanNextToIt) {
   EXPECT_EQ(settled({150e6, kSpeeds, kLinux}), Effort::medium);
   // 3 Gbit/s: lz4 makes 900 MB/s of it; zstd only 600.
   EXPECT_EQ(settled({375e6, kSpeeds, kLinux}), Effort::light);
+  // 4 Gbit/s and more: nobody notices.
+  EXPECT_EQ(settled({500e6, kSpeeds, kLinux}), Effort::none);
 }
 
 TEST(Effort, WhatCannotBeMadeSmallerIsOnlyRemembered) {

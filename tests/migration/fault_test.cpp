@@ -320,5 +320,46 @@ TEST_F(Scenario, AVmThatDiedAfterTheCommitIsNotResumedAtTheSource) {
   EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::paused);
 }
 
+// --- What could not be written at the end of a migration, and comes up again after a restart
+
+TEST_F(Scenario, AnOldPreparingDoesNotResumeWhatALaterMigrationHandedOver) {
+  a.hypervisor.script().fail(FakeStep::memory, kTrouble);
+  a.journal->fail_at("reclaimed");
+  EXPECT_EQ(a.await_end(start(a, b)).phase, Phase::failed);
+  a.journal->fail_at("");
+  network.set_judge(cut_at<Verdict>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  cut_then_heal(network, a, id, [&] {
+    a.kill_daemon();
+    EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hostb"});
+  });
+  a.start_daemon();
+  EXPECT_EQ(a.await_end(id).phase, Phase::completed);
+  expect_runs_only_on(b);
+}
+
+TEST_F(Scenario, AnOldRelinquishedDoesNotDestroyAVmThatHasComeHome) {
+  a.journal->fail_at("confirmed");
+  EXPECT_EQ(a.await_end(start(a, b)).phase, Phase::completed);
+  a.journal->fail_at("");
+  expect_moves(b, a);
+  a.kill_daemon();
+  a.start_daemon();
+  expect_moves(a, b);
+}
+
+TEST_F(Scenario, AnOldReservedDoesNotDestroyAVmThatWasPausedLater) {
+  a.hypervisor.script().fail(FakeStep::memory, kTrouble);
+  b.journal->fail_at("refused");
+  EXPECT_EQ(a.await_end(start(a, b)).phase, Phase::failed);
+  b.journal->fail_at("");
+  expect_moves(a, b);
+  b.hypervisor.pause(web1.id);
+  b.kill_daemon();
+  b.start_daemon();
+  EXPECT_EQ(b.await_end(start(b, a)).phase, Phase::completed);
+  EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::paused);
+}
+
 }  // namespace
 }  // namespace vmigrate::migration

@@ -1,0 +1,42 @@
+#include "migration/batch_opening.hpp"
+
+#include <fmt/format.h>
+
+#include "reduce/method.hpp"
+
+namespace vmigrate::migration {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+constexpr std::size_t kMostTracks = 16;
+
+}  // namespace
+
+std::array<std::byte, kOpeningBytes> encode_opening(const reduce::Sizes& sizes) {
+  const auto byte = [](std::size_t value, int shift = 0) {
+    return static_cast<std::byte>(value >> shift & 0xff);
+  };
+  const auto pages = sizes.store_pages;
+  return {byte(kVersion), byte(sizes.tracks), byte(static_cast<std::size_t>(sizes.window_log)),
+          byte(0),        byte(pages, 24),    byte(pages, 16),
+          byte(pages, 8), byte(pages)};
+}
+
+Result<reduce::Sizes> parse_opening(ByteView bytes, Bytes budget) {
+  const auto number = [&](std::size_t at) { return std::to_integer<std::size_t>(bytes[at]); };
+  if (bytes.size() != kOpeningBytes || number(0) != kVersion || number(3) != 0) {
+    return fail(ErrorCode::refused, "the source begins the VM's memory in a way that this host does not know",
+                "are the same versions of vmigrate on both hosts? see: vmigrate version");
+  }
+  const reduce::Sizes sizes{number(4) << 24 | number(5) << 16 | number(6) << 8 | number(7), number(1),
+                            static_cast<int>(number(2))};
+  if (sizes.tracks == 0 || sizes.tracks > kMostTracks || sizes.window_log > reduce::kHighestWindowLog ||
+      reduce::memory_need(sizes) > budget.count) {
+    return fail(ErrorCode::refused,
+                fmt::format("the source asks for more memory to unpack with than the {} that it was granted",
+                            vmigrate::to_string(budget)));
+  }
+  return sizes;
+}
+
+}  // namespace vmigrate::migration

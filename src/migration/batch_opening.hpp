@@ -1,0 +1,23 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "base/units.hpp"
+#include "reduce/memory_need.hpp"
+
+namespace vmigrate::migration {
+
+/// What the memory lane begins with, before the first batch: the sizes that both ends have to agree on, as
+/// the source has chosen them. All numbers are big-endian:
+///
+///     version 8 (1), tracks 8, window log 8, zero 8, store pages 32
+inline constexpr std::size_t kOpeningBytes = 8;
+
+std::array<std::byte, kOpeningBytes> encode_opening(const reduce::Sizes& sizes);
+/// Refuses what would take more than `budget` here, before any of it is taken.
+Result<reduce::Sizes> parse_opening(ByteView bytes, Bytes budget);
+
+}  // namespace vmigrate::migration
