@@ -16,6 +16,9 @@ namespace vmigrate::migration {
 ///     version 8 (1), tracks 8, window log 8, zero 8, store pages 32
 inline constexpr std::size_t kOpeningBytes = 8;
 
+/// Within what both hosts spend on a migration, less what their sockets, queues and allocators take.
+reduce::Sizes sizes_of_both(Bytes source, Bytes destination);
+
 std::array<std::byte, kOpeningBytes> encode_opening(const reduce::Sizes& sizes);
 /// Refuses what would take more than `budget` here, before any of it is taken.
 Result<reduce::Sizes> parse_opening(ByteView bytes, Bytes budget);

@@ -1,5 +1,6 @@
 #include "migration/batch_sender.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +12,8 @@ namespace vmigrate::migration {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
+
+constexpr double kShortest = 1e-6;  // seconds
 
 reduce::Method method_for(Effort effort) {
   if (effort == Effort::none) return reduce::Method::stored;
@@ -73,6 +76,8 @@ Load BatchSender::take_load() {
     return std::chrono::duration<double>(std::exchange(busy, {})).count() / elapsed;
   };
   Load load;
+  const double at_wire = std::chrono::duration<double>(at_wire_).count();
+  load.wire_speed = static_cast<double>(std::exchange(put_, 0)) / std::max(at_wire, kShortest);
   load.wire = share(at_wire_);
   load.workers = share(at_work_) / static_cast<double>(workers_.size());
   load.rate = static_cast<double>(std::exchange(taken_, 0)) / elapsed;
@@ -129,6 +134,7 @@ bool BatchSender::put(std::uint64_t number, const Result<Frame>& frame) {
   const std::lock_guard lock(mutex_);
   at_wire_ += SteadyClock::now() - begun;
   wire_bytes_ += frame->header.size() + frame->packed.size();
+  put_ += frame->packed.size();
   ++next_;
   turn_.notify_all();
   return true;

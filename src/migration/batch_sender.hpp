@@ -82,6 +82,7 @@ class BatchSender {
   Nanoseconds at_wire_{};
   Nanoseconds at_work_{};
   std::uint64_t taken_ = 0;  // bytes of the stream
+  std::uint64_t put_ = 0;    // bytes on the wire
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 

@@ -13,7 +13,7 @@ constexpr double kWorkersAreBusy = 0.7;
 // it gains nothing yet: a later pass gains from knowing what the destination has.
 constexpr double kGain = 1.05;
 constexpr double kNoLoss = 0.95;
-// Faster than this, QEMU itself is soon the limit, and the work would only cost.
+// A wire that is faster than this is soon faster than QEMU, and the work would only cost.
 constexpr double kFastEnough = 400e6;  // bytes a second
 constexpr std::chrono::milliseconds kFirstPatience{1'000};
 constexpr std::chrono::milliseconds kLongestPatience{30'000};
@@ -29,7 +29,7 @@ std::size_t index(Effort effort) {
 }  // namespace
 
 std::optional<Effort> EffortChooser::wanted(const Load& load) const {
-  if (current_ == Effort::none && load.rate > kFastEnough) return std::nullopt;
+  if (current_ == Effort::none && load.wire_speed > kFastEnough) return std::nullopt;
   if (load.wire > kWireIsFull && current_ != Effort::strong) return static_cast<Effort>(index(current_) + 1);
   if (load.wire < kWireIsIdle && load.workers > kWorkersAreBusy && current_ != Effort::none)
     return static_cast<Effort>(index(current_) - 1);

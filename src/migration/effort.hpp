@@ -21,9 +21,10 @@ inline constexpr std::size_t kEfforts = 4;
 
 /// What was seen over a while, as shares of that while.
 struct Load {
-  double wire = 0;     ///< that somebody waited for the wire
-  double workers = 0;  ///< that the workers were busy packing, on average
-  double rate = 0;     ///< bytes of the stream a second, before packing
+  double wire = 0;        ///< that somebody waited for the wire
+  double workers = 0;     ///< that the workers were busy packing, on average
+  double rate = 0;        ///< bytes of the stream a second, before packing
+  double wire_speed = 0;  ///< bytes that the wire took for each second that somebody waited for it
 };
 
 /// Chooses the effort by what holds the stream back: the wire, or the work. A step is kept only if more came

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "migration/batch_opening.hpp"
 #include "migration/forecast.hpp"
 
 namespace vmigrate::migration {
@@ -295,8 +296,7 @@ void SourceMigration::on_link_lost(const Error& why) {
 void SourceMigration::on_stream(FileDescriptor qemu) {
   auto mailbox = mailbox_;
   stream_ = std::make_unique<OutgoingStream>(
-      std::move(qemu), link_->session().bulk_sender(),
-      reduce::sizes_within(std::min(edges_.memory, destination_memory_).count),
+      std::move(qemu), link_->session().bulk_sender(), sizes_of_both(edges_.memory, destination_memory_),
       OutgoingStream::Events{[this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
                              [this, mailbox](const Error& why) {
                                mailbox->post([this, why] { apply(source::LinkLost{why}); });

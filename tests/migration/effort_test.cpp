@@ -21,7 +21,7 @@ struct Model {
   }
   Load load(Effort effort) const {
     const auto at = static_cast<std::size_t>(effort);
-    return {rate(effort) / smaller[at] / wire, rate(effort) / speed[at], rate(effort)};
+    return {rate(effort) / smaller[at] / wire, rate(effort) / speed[at], rate(effort), wire};
   }
 };
 
