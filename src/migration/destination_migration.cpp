@@ -83,7 +83,8 @@ void DestinationMigration::run() {
   }
   const auto over = [this] {
     // A VM that runs here needs nothing more: its record answers a source that asks.
-    const bool settled = std::holds_alternative<destination::Running>(state_) && !link_usable_;
+    const bool settled =
+        std::holds_alternative<destination::Running>(state_) && !link_usable_ && !running_unwritten_;
     return abandoned_ || settled || destination::is_final(state_);
   };
   while (!over()) {
@@ -168,9 +169,20 @@ void DestinationMigration::apply(const destination::Event& event) {
   for (const auto action : result.actions) {
     if (auto done = act(action); !done) {
       spdlog::error("{}: {}", label(), done.error().message);
-      return apply(destination::JournalFailed{done.error()});
+      apply(destination::JournalFailed{done.error()});
+      if (std::holds_alternative<destination::Running>(state_)) record_running_later();
+      return;
     }
   }
+}
+
+void DestinationMigration::record_running_later() {
+  // Until it is written, a source that has lost the verdict asks in vain.
+  running_unwritten_ = true;
+  retry([this] {
+    running_unwritten_ = !record(state_).has_value();
+    if (running_unwritten_) record_running_later();
+  });
 }
 
 void DestinationMigration::on_message(const ControlMessage& message) {

@@ -361,5 +361,14 @@ TEST_F(Scenario, AnOldReservedDoesNotDestroyAVmThatWasPausedLater) {
   EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::paused);
 }
 
+TEST_F(Scenario, ARunningThatCouldNotBeWrittenIsToldNevertheless) {
+  b.journal->fail_at("running");
+  network.set_judge(cut_at<Verdict>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  cut_then_heal(network, a, id, [&] { b.journal->fail_at(""); });
+  EXPECT_EQ(a.await_end(id).phase, Phase::completed);
+  expect_runs_only_on(b);
+}
+
 }  // namespace
 }  // namespace vmigrate::migration
