@@ -126,7 +126,14 @@ Findings check_emulator(const DomainDescription& domain, virConnectPtr connectio
              fmt::format("{} does not have {}'s emulator {}", host, domain.name, domain.emulator),
              fmt::format("install the same QEMU on {}", host)}};
   }
-  if (!knows_machine(take_text(::virConnectGetCapabilities(connection)), domain)) {
+  const std::string host_capabilities = take_text(::virConnectGetCapabilities(connection));
+  if (!knows_emulator(host_capabilities, domain.emulator)) {
+    return {
+        {ErrorCode::refused,
+         fmt::format("{}'s emulator {} is none that libvirt on {} knows", domain.name, domain.emulator, host),
+         fmt::format("let the VM use one that virsh capabilities lists on {}", host)}};
+  }
+  if (!knows_machine(host_capabilities, domain)) {
     return {{ErrorCode::refused,
              fmt::format("the QEMU on {} does not know the machine type {}", host, domain.machine),
              fmt::format("install a newer QEMU on {}", host)}};

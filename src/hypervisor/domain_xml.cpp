@@ -172,6 +172,16 @@ bool is_comparable_processor(const std::string& cpu_xml) {
   return !cpu.empty() && mode != "host-passthrough" && mode != "maximum" && attribute(cpu, "check") != "none";
 }
 
+bool knows_emulator(const std::string& capabilities_xml, const std::string& emulator) {
+  pugi::xml_document document;
+  document.load_buffer(capabilities_xml.data(), capabilities_xml.size());
+  // One for each architecture, and sometimes others for kinds of domain in it.
+  for (const auto& found : document.select_nodes("/capabilities/guest/arch//emulator")) {
+    if (emulator == found.node().child_value()) return true;
+  }
+  return false;
+}
+
 bool knows_machine(const std::string& capabilities_xml, const DomainDescription& domain) {
   pugi::xml_document document;
   document.load_buffer(capabilities_xml.data(), capabilities_xml.size());

@@ -32,6 +32,10 @@ std::optional<Owner> owner_of_images(const std::string& live_xml);
 /// checked.
 bool is_comparable_processor(const std::string& cpu_xml);
 
+/// Whether a host's capabilities document (virConnectGetCapabilities) lists the emulator. libvirt runs any
+/// program that it is asked about as one, and the one who asks here is another host.
+bool knows_emulator(const std::string& capabilities_xml, const std::string& emulator);
+
 /// Whether a host with this capabilities document (virConnectGetCapabilities) knows the machine type. Also
 /// true when the document does not say: it lists the machine types of each architecture's usual emulator
 /// only.

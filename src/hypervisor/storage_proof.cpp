@@ -58,7 +58,9 @@ std::string first_line(const std::string& path) {
 
 std::string block_identity(const std::string& path) {
   struct stat status {};
-  const FileDescriptor device(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // The path is another host's word: opening what is no block device may wait for ever, or do something.
+  if (::stat(path.c_str(), &status) != 0 || !S_ISBLK(status.st_mode)) return "";
+  const FileDescriptor device(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   std::uint64_t size = 0;
   if (!device || ::fstat(device.get(), &status) != 0 || !S_ISBLK(status.st_mode) ||
       ::ioctl(device.get(), BLKGETSIZE64, &size) != 0) {

@@ -83,9 +83,8 @@ void DestinationMigration::run() {
   }
   const auto over = [this] {
     // A VM that runs here needs nothing more: its record answers a source that asks.
-    const bool settled =
-        std::holds_alternative<destination::Running>(state_) && !link_usable_ && !running_unwritten_;
-    return abandoned_ || settled || destination::is_final(state_);
+    const bool settled = std::holds_alternative<destination::Running>(state_) && !link_usable_;
+    return abandoned_ || ((settled || destination::is_final(state_)) && !unwritten_);
   };
   while (!over()) {
     mailbox_->handle_one(retry_at_.value_or(MonotonicTime::max()));
@@ -170,18 +169,20 @@ void DestinationMigration::apply(const destination::Event& event) {
     if (auto done = act(action); !done) {
       spdlog::error("{}: {}", label(), done.error().message);
       apply(destination::JournalFailed{done.error()});
-      if (std::holds_alternative<destination::Running>(state_)) record_running_later();
+      if (std::holds_alternative<destination::Running>(state_) || destination::is_final(state_))
+        record_later();
       return;
     }
   }
 }
 
-void DestinationMigration::record_running_later() {
+void DestinationMigration::record_later() {
   // Until it is written, a source that has lost the verdict asks in vain.
-  running_unwritten_ = true;
+  unwritten_ = true;
+  // What was refused has left nothing here that a new try would have to wait for.
+  if (destination::outcome(state_) == handover::Outcome::refused) claim_.reset();
   retry([this] {
-    running_unwritten_ = !record(state_).has_value();
-    if (running_unwritten_) record_running_later();
+    if (!record(state_)) record_later();
   });
 }
 
@@ -257,7 +258,12 @@ Result<> DestinationMigration::record(const destination::State& state) {
   if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
   if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
   // It is read at the source, which has a journal of its own.
-  return edges_.journal.write(record_).map_error([this](const Error& why) { return why.in(edges_.host); });
+  if (const auto written = edges_.journal.write(record_); !written)
+    return fail(written.error().in(edges_.host));
+  unwritten_ = false;
+  // A VM that runs here is this host's to move on, as soon as that is on record.
+  if (destination::outcome(state) == handover::Outcome::running) claim_.reset();
+  return {};
 }
 
 void DestinationMigration::finish_incoming() {
@@ -344,10 +350,11 @@ Result<> DestinationMigration::discard_leftover() {
   const auto state = edges_.hypervisor.state(record_.vm);
   if (!state) return fail(state.error());
   if (*state == DomainState::running) {
-    return fail(ErrorCode::needs_attention,
-                fmt::format("{} runs on {}, although this migration never started it there", record_.vm_name,
-                            edges_.host),
-                "somebody did: make sure that it runs on one host only");
+    // Not this migration's doing, which never started it here; so it is none of its leftovers.
+    spdlog::error(
+        "{}: runs on {}, although this migration never started it here: see that it runs on one host only",
+        label(), edges_.host);
+    return {};
   }
   if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
   if (record_.keeps_definition) return {};
@@ -419,8 +426,6 @@ void DestinationMigration::show_state() {
   report_.phase = shown.phase;
   report_.vm_runs_on = shown.runs_on;
   report_.error = shown.error;
-  // A VM that runs here is this host's to move on, whatever books are still open.
-  if (shown.phase == Phase::completed) claim_.reset();
   if (has_ended(report_.phase) || report_.phase == Phase::needs_attention)
     report_.ended = edges_.clock.wall();
   publish_(report_);

@@ -48,7 +48,7 @@ class DestinationMigration {
   void answer_offer(std::vector<hypervisor::Finding> findings);
 
   void apply(const handover::destination::Event& event);
-  void record_running_later();
+  void record_later();
   void on_prepared();
   void on_stream_failed(const Error& why);
   void on_finish(const Finish& finish);
@@ -81,7 +81,7 @@ class DestinationMigration {
   Report report_;
   bool begun_ = false;  ///< the state machine is in charge
   bool link_usable_;
-  bool running_unwritten_ = false;
+  bool unwritten_ = false;  ///< the journal still has an earlier state
   bool abandoned_ = false;
 
   Finish finish_;

@@ -73,6 +73,7 @@ Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) 
                 fmt::format("a migration of {} is already under way on {}", domain->name, edges_.host),
                 fmt::format("see: vmigrate show {}", domain->name));
   }
+  reap();
   {
     const std::lock_guard lock(mutex_);
     if (winding_down_)
@@ -144,6 +145,7 @@ Result<std::string> Manager::ping(const std::string& host) {
 }
 
 void Manager::accept(std::unique_ptr<peer::Session> session) {
+  reap();
   {
     const std::lock_guard lock(mutex_);
     if (winding_down_ || tasks_.size() >= kMostTasks) {

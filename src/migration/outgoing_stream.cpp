@@ -87,11 +87,12 @@ void OutgoingStream::deliver_return(ByteView bytes) {
 }
 
 void OutgoingStream::write_return(ByteView bytes) {
-  // QEMU reads its return path all the time and it is a few bytes a second, so this does not block in
-  // practice; a QEMU that is gone is noticed by the hypervisor.
+  // QEMU reads its return path all the time and it is a few bytes a second. If there is no room, the
+  // destination has sent what makes no sense; a QEMU that is gone is noticed by the hypervisor.
   while (!bytes.empty()) {
-    const ssize_t count = ::send(qemu_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t count = ::send(qemu_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) cut_off();
     if (count <= 0) return;
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }

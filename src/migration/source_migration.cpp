@@ -185,12 +185,12 @@ Result<OfferAnswer> SourceMigration::offer() {
 }
 
 Result<> SourceMigration::begin() {
-  if (auto written = record(state_); !written) return written;
   hypervisor::OutgoingOptions options;
   options.runtime_directory = runtime_directory_of(edges_.runtime_folder, record_.migration);
   auto directory = RuntimeDirectory::create(options.runtime_directory);
   if (!directory) return fail(directory.error());
   directory_.emplace(std::move(*directory));
+  if (auto written = record(state_); !written) return written;
   downtime_limit_ = downtime_limit_in(1);
   options.max_pause = downtime_limit_;
   options.bandwidth = options_.bandwidth;
@@ -440,8 +440,19 @@ Result<> SourceMigration::record(const source::State& state) {
 void SourceMigration::send_finish_call() {
   finish_sent_ = edges_.clock.now();
   if (!link_usable_ || !stream_) return ask_later();
+  retry_at_ = edges_.clock.now() + edges_.timing.decision;
+  retry_ = [this] { miss_decision(); };
   link_->send(
       Finish{record_.migration, finish_call_.message, stream_->digest(edges_.timing.drain), addresses_});
+}
+
+void SourceMigration::miss_decision() {
+  if (!std::holds_alternative<source::Relinquished>(state_)) return;
+  doubt({ErrorCode::needs_attention,
+         fmt::format("{} was handed over to {}, which has not said for {} whether it runs it",
+                     record_.vm_name, record_.peer, vmigrate::to_string(edges_.timing.decision)),
+         fmt::format("look into the log of migrated and at the VM on {}", record_.peer)});
+  ask_later();
 }
 
 void SourceMigration::ask_later() {
@@ -455,7 +466,8 @@ void SourceMigration::ask() {
     doubt({ErrorCode::needs_attention,
            fmt::format("{} was handed over to {}, which cannot be asked whether it runs it: {}",
                        record_.vm_name, record_.peer, answer.error().message),
-           fmt::format("bring {} back; only if it can never run the VM again: vmigrate resolve {} --run-here "
+           fmt::format("bring {} back; only if neither it nor a host that it has moved the VM on to can ever "
+                       "run it: vmigrate resolve {} --run-here "
                        "--i-have-fenced {}",
                        record_.peer, record_.vm_name, record_.peer)});
     return ask_later();
@@ -472,6 +484,7 @@ void SourceMigration::answer_hypervisor_loaded() {
   }
   // The destination runs the VM and has lost the words that the hypervisor here waits for. Any other words
   // would make it resume the VM, so its copy has to go first.
+  if (runs_here_against_all_promises()) return retry([this] { answer_hypervisor_loaded(); });
   if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) {
     return retry([this] { answer_hypervisor_loaded(); });
   }
@@ -505,7 +518,19 @@ void SourceMigration::reclaim_here() {
   }
 }
 
+bool SourceMigration::runs_here_against_all_promises() {
+  // A relinquished copy stands still. One that runs is not it: somebody has started or brought it here since.
+  const auto state = edges_.hypervisor.state(record_.vm);
+  if (!state || *state != DomainState::running) return false;
+  doubt({ErrorCode::needs_attention,
+         fmt::format("{} was handed over to {} and runs on {}, where somebody has started it since",
+                     record_.vm_name, record_.peer, edges_.host),
+         fmt::format("see that it runs on one host only; then stop it on {}, or let it be", edges_.host)});
+  return true;
+}
+
 void SourceMigration::remove_copy_here() {
+  if (runs_here_against_all_promises()) return retry([this] { remove_copy_here(); });
   const auto removed = [this]() -> Result<> {
     if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
     if (record_.keeps_definition) return {};

@@ -83,10 +83,12 @@ class SourceMigration {
   Result<> act(handover::source::Action action);
   Result<> record(const handover::source::State& state);
   void send_finish_call();
+  void miss_decision();
   void ask_later();
   void ask();
   void answer_hypervisor_loaded();
   void reclaim_here();
+  bool runs_here_against_all_promises();
   void remove_copy_here();
   void confirm();
   void await_refusal();

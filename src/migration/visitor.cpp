@@ -84,6 +84,17 @@ void Visitor::serve(const Other&) {
   spdlog::warn("{} opened a session with a message that does not begin one", link_.session().peer().host);
 }
 
+handover::Outcome Visitor::outcome_now(const handover::Record& record) {
+  const auto outcome = handover::outcome_of(record);
+  const auto newest = edges_.journal.last_epoch(record.vm);
+  if (outcome != handover::Outcome::undecided || !newest || record.epoch >= *newest) return outcome;
+  // The VM has moved on since, so this one came to an end that could not be written. What had been committed
+  // has run here; what had not never will.
+  return record.state == handover::destination::name(handover::destination::Started{})
+             ? handover::Outcome::running
+             : handover::Outcome::refused;
+}
+
 Verdict Visitor::verdict_of(const MigrationId& migration) {
   Verdict verdict;
   verdict.migration = migration;
@@ -94,7 +105,7 @@ Verdict Visitor::verdict_of(const MigrationId& migration) {
   } else if (!*record || (*record)->peer != link_.session().peer().host) {
     verdict.reason = fmt::format("{} has no record of migration {}", edges_.host, migration.text());
   } else {
-    verdict.outcome = handover::outcome_of(**record);
+    verdict.outcome = outcome_now(**record);
     if (verdict.outcome == handover::Outcome::running) {
       verdict.answer = copy_of(as_byte_view((*record)->result));
     } else {

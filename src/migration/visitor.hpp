@@ -31,6 +31,7 @@ class Visitor {
   void serve(const Ping& ping);
   template <class Other>
   void serve(const Other& other);
+  handover::Outcome outcome_now(const handover::Record& record);
   Verdict verdict_of(const MigrationId& migration);
 
   const Edges edges_;

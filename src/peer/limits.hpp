@@ -22,7 +22,7 @@ inline constexpr std::size_t kMostQueued = 18 * kMebibyte;
 
 constexpr std::size_t longest_message(Lane lane) {
   switch (lane) {
-    case Lane::control: return 4 * kMebibyte;
+    case Lane::control: return kMebibyte / 2;
     case Lane::hypervisor_rpc: return 16 * kMebibyte;
     case Lane::ram_return: break;
   }

@@ -109,6 +109,10 @@ TEST(DomainXml, KnowsMachinesOfTheUsualEmulatorOnly) {
   EXPECT_FALSE(knows_machine(capabilities, domain));
   domain.emulator = "/opt/qemu/bin/qemu-system-x86_64";
   EXPECT_TRUE(knows_machine(capabilities, domain)) << "nobody said that it does not";
+  EXPECT_TRUE(knows_emulator(capabilities, "/usr/bin/qemu-system-x86_64"));
+  EXPECT_FALSE(knows_emulator(capabilities, domain.emulator));
+  EXPECT_FALSE(knows_emulator(capabilities, ""));
+  EXPECT_FALSE(knows_emulator("", domain.emulator));
 }
 
 TEST(DomainXml, MissesAProcessorModelThatIsNotListed) {
