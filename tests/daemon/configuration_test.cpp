@@ -166,7 +166,7 @@ TEST(Configuration, AnUnknownOptionIsRefusedWithItsPlaceAndTheNearestName) {
   const auto error = error_of("[migration]\n\nmax_puase = \"1s\"\n");
   EXPECT_EQ(error.code, ErrorCode::usage);
   EXPECT_EQ(error.message, "migrated.toml:3: [migration] has no option 'max_puase'");
-  EXPECT_EQ(error.hint, "did you mean max_pause? [migration] has max_pause, bandwidth");
+  EXPECT_EQ(error.hint, "did you mean max_pause? [migration] has max_pause, bandwidth, memory");
 }
 
 TEST(Configuration, AnUnknownSectionIsRefused) {

@@ -11,7 +11,7 @@ from test_faults import GUEST, PATIENCE, daemon_of, nothing_left, phase
 
 DONE, CANCELLED, DETACHED = 0, 6, 130
 # 60 MB or so to move at 6 MB/s: nothing that is done here in the memory phase takes as long.
-SLOW = "50mbit"
+SLOW = "20mbit"  # the checked pages become a good deal smaller on their way
 MOVING = "memory, pass 1"
 
 

@@ -26,7 +26,9 @@ def start_time(pid):
             fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    # While threads are left, a dead process still holds its files and sockets.
+    is_gone = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+    return None if is_gone else int(fields[19])
 
 
 def start(arguments, log, environment=None):
