@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "control/framing.hpp"
+#include "daemon/experience.hpp"
 #include "daemon/report_proto.hpp"
 #include "vmigrate_version.hpp"
 
@@ -27,6 +28,8 @@ control::Response migration_response(control::Migration migration) {
 constexpr const char* kSameVersion = "are vmigrate and migrated of the same version? see: vmigrate version";
 // The longest file name, which is what libvirt makes of a VM's name.
 constexpr std::size_t kLongestName = 255;
+// The newest ones, for a forecast.
+constexpr std::uint32_t kMovesToLearnFrom = 200;
 // Each is asked by a thread of its own.
 constexpr int kMostHostsAtOnce = 256;
 // A field number and a length; the same around the whole list, twice.
@@ -222,6 +225,8 @@ Api::Answer Api::check(const control::Check& request) {
                 "add a [peers.NAME] section to migrated.toml");
   }
   const std::string runs_here = whereabouts(*domain);
+  // A history that cannot be read makes no move impossible; there is just no forecast then.
+  const auto history = parts_.history.list(kMovesToLearnFrom, "").value_or(std::vector<control::Migration>());
   control::Response response;
   auto* report = response.mutable_check();
   report->set_vm(domain->name);
@@ -231,6 +236,7 @@ Api::Answer Api::check(const control::Check& request) {
          result.set_memory_total(domain->memory.count);
          const auto findings = parts_.manager.check(*domain, name);
          result.set_possible(findings && findings->empty());
+         if (result.possible()) add_forecast(history, domain->id.text(), &result);
          if (!findings) {
            *result.add_findings() = to_proto(findings.error(), runs_here);
          } else {
