@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
@@ -159,5 +160,8 @@ int run(int argc, char** argv) {
 }  // namespace vmigrate::daemon
 
 int main(int argc, char** argv) {
+  // Each migration has threads of its own. With an arena for each thread, what one has freed stays with the
+  // daemon and helps no other: after a dozen moves it held 150 MB of nothing.
+  ::mallopt(M_ARENA_MAX, 2);
   return vmigrate::daemon::run(argc, argv);
 }
