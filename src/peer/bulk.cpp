@@ -44,7 +44,10 @@ ByteBuffer make_chunk(std::uint64_t number, ByteView bytes) {
 
 StripedSender::StripedSender(std::vector<TlsStream> connections)
     : connections_(std::move(connections)), queue_(kQueuedBytes) {
-  for (auto& connection : connections_) threads_.emplace_back([this, &connection] { run(connection); });
+  for (auto& connection : connections_) {
+    connection.carry_bulk();
+    threads_.emplace_back([this, &connection] { run(connection); });
+  }
 }
 
 StripedSender::~StripedSender() {
@@ -121,6 +124,7 @@ bool StripedReceiver::join(TlsStream connection) {
   const std::lock_guard lock(mutex_);
   if (closed_) return false;
   auto& joined = connections_.emplace_back(std::move(connection));
+  joined.stream.carry_bulk();
   joined.thread = std::thread([this, &joined] { run(joined.stream); });
   return true;
 }

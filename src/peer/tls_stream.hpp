@@ -20,6 +20,10 @@ class TlsStream {
   static Result<TlsStream> handshake(FileDescriptor socket, const Credentials& credentials, bool dialled,
                                      MonotonicTime deadline);
 
+  /// From now on few system calls move much: for streams of megabytes. To be called before anything is read
+  /// or written, by both ends or one.
+  void carry_bulk();
+
   /// Exactly so many bytes by the deadline. For greetings; not to be mixed with read_some().
   Result<> read_exactly(std::span<std::byte> bytes, MonotonicTime deadline);
   Result<> write_all(ByteView bytes, MonotonicTime deadline);
@@ -45,6 +49,7 @@ class TlsStream {
   };
   TlsStream(FileDescriptor socket, std::unique_ptr<SSL, Free> connection)
       : socket_(std::move(socket)), connection_(std::move(connection)) {}
+  Result<> flush(MonotonicTime deadline);
   Result<> wait(MonotonicTime deadline);
   Error error_of(int result) const;
   void hear_out(MonotonicTime deadline);
