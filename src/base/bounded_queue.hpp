@@ -24,6 +24,7 @@ class BoundedQueue {
     if (closed_) return false;
     used_ += weight;
     items_.emplace_back(std::move(item), weight);
+    lock.unlock();  // whoever wakes must not have to wait for it again
     filled_.notify_one();
     return true;
   }
@@ -32,7 +33,7 @@ class BoundedQueue {
   std::optional<Item> pop() {
     std::unique_lock lock(mutex_);
     filled_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    return take_first();
+    return take_first(lock);
   }
 
   /// The same, but nothing also when none has come by `deadline`.
@@ -40,7 +41,7 @@ class BoundedQueue {
   std::optional<Item> pop_until(TimePoint deadline) {
     std::unique_lock lock(mutex_);
     filled_.wait_until(lock, deadline, [&] { return closed_ || !items_.empty(); });
-    return take_first();
+    return take_first(lock);
   }
 
   /// No more items: producers are turned away, the consumer takes what is left.
@@ -58,11 +59,12 @@ class BoundedQueue {
   }
 
  private:
-  std::optional<Item> take_first() {
+  std::optional<Item> take_first(std::unique_lock<std::mutex>& lock) {
     if (items_.empty()) return std::nullopt;
     auto [item, weight] = std::move(items_.front());
     items_.pop_front();
     used_ -= weight;
+    lock.unlock();
     room_.notify_all();
     return std::optional<Item>(std::move(item));
   }
