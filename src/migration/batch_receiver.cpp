@@ -47,8 +47,12 @@ Result<> BatchReceiver::take_unit() {
     return fail(ErrorCode::failed, "the source has sent a batch out of its track's turn");
   }
   ++submitted_;
-  auto& queue = workers_[job.header.track]->queue;
-  if (queue.push(std::move(job))) return {};
+  auto& worker = *workers_[job.header.track];
+  // A worker would have nothing to do, and waking it costs more than that.
+  const bool taken = job.header.method == reduce::Method::stored && is_first(job.number)
+                         ? unpack(worker, job)
+                         : worker.queue.push(std::move(job));
+  if (taken) return {};
   const std::lock_guard lock(mutex_);
   return fail(*lost_);
 }
@@ -82,12 +86,20 @@ Result<> BatchReceiver::finish() {
 void BatchReceiver::run(Worker& worker, std::size_t track) {
   name_this_thread(fmt::format("unpack-{}", track));
   while (auto job = worker.queue.pop()) {
-    const auto batch =
-        job->header.method == reduce::Method::stored
-            ? Result<ByteBuffer>(std::move(job->packed))
-            : worker.decompressor.unpack(job->header.method, job->packed, job->header.batch_bytes);
-    if (!hand_on(*job, batch)) return;
+    if (!unpack(worker, *job)) return;
   }
+}
+
+bool BatchReceiver::unpack(Worker& worker, Job& job) {
+  const auto batch = job.header.method == reduce::Method::stored
+                         ? Result<ByteBuffer>(std::move(job.packed))
+                         : worker.decompressor.unpack(job.header.method, job.packed, job.header.batch_bytes);
+  return hand_on(job, batch);
+}
+
+bool BatchReceiver::is_first(std::uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  return next_ == number;
 }
 
 bool BatchReceiver::hand_on(const Job& job, const Result<ByteBuffer>& batch) {

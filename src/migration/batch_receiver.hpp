@@ -54,6 +54,9 @@ class BatchReceiver {
   Result<> open();
   Result<> take_unit();
   void run(Worker& worker, std::size_t track);
+  bool unpack(Worker& worker, Job& job);
+  /// Of those that are not handed on yet.
+  bool is_first(std::uint64_t number);
   /// In the order of the numbers. False when there is no point in going on.
   bool hand_on(const Job& job, const Result<ByteBuffer>& batch);
   Result<> restore(const Job& job, const Result<ByteBuffer>& batch);

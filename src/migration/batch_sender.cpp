@@ -47,14 +47,21 @@ BatchSender::~BatchSender() {
 
 Result<> BatchSender::send(reduce::Batch batch, Effort effort) {
   Job job{0, std::move(batch), effort};
+  bool first = false;  // of those that are not on the wire yet
   {
     const std::lock_guard lock(mutex_);
     if (lost_) return fail(*lost_);
+    first = next_ == submitted_;
     job.number = submitted_++;
     taken_ += job.batch.original_bytes;
   }
-  auto& queue = workers_[job.number % workers_.size()]->queue;
-  if (queue.push(std::move(job))) return {};
+  const auto track = job.number % workers_.size();
+  auto& worker = *workers_[track];
+  // A worker would have nothing to do, and waking it costs more than that.
+  const bool taken = first && effort == Effort::none
+                         ? put(job.number, pack(worker.compressor, track, std::move(job)))
+                         : worker.queue.push(std::move(job));
+  if (taken) return {};
   const std::lock_guard lock(mutex_);
   return fail(*lost_);
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,6 +75,9 @@ void IncomingStream::pump_return() {
   name_this_thread("ram-return");
   std::array<std::byte, 4096> buffer;
   for (;;) {
+    // Whoever waits in read() is woken as well each time QEMU has taken something of what we sent.
+    pollfd wanted{qemu_.get(), POLLIN, 0};
+    if (::poll(&wanted, 1, -1) < 0 && errno != EINTR) return;
     const ssize_t count = ::read(qemu_.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return;
