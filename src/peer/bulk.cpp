@@ -78,6 +78,12 @@ Result<> StripedSender::finish() {
   return {};
 }
 
+std::chrono::nanoseconds StripedSender::waited() const {
+  std::chrono::nanoseconds sum{};
+  for (const auto& connection : connections_) sum += connection.waited();
+  return sum / std::max<std::size_t>(connections_.size(), 1);
+}
+
 void StripedSender::close() {
   {
     const std::lock_guard lock(mutex_);

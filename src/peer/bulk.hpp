@@ -31,6 +31,7 @@ class StripedSender : public BulkSender {
 
   Result<> write(ByteView bytes) override;
   Result<> finish() override;
+  std::chrono::nanoseconds waited() const override;
   void close();
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -38,6 +39,10 @@ class BulkSender {
   virtual Result<> write(ByteView bytes) = 0;
   /// No more bytes: the receiver reads what is on its way and then the end.
   virtual Result<> finish() = 0;
+  /// How long the network has kept the sender waiting: the time for which sockets had no room, without that
+  /// in which the receiver's window was closed; the mean over the connections. Never less than before. From
+  /// any thread.
+  virtual std::chrono::nanoseconds waited() const = 0;
 };
 
 /// The RAM lane's receiving end. One thread reads.

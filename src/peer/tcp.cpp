@@ -9,8 +9,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/tcp.h>  // instead of <netinet/tcp.h>, whose tcp_info ends too early
 #include <netdb.h>
-#include <netinet/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -108,6 +109,13 @@ std::string remote_address(const FileDescriptor& socket) {
   }
   const bool v6 = address.ss_family == AF_INET6;
   return fmt::format("{}{}{}:{}", v6 ? "[" : "", host.data(), v6 ? "]" : "", port.data());
+}
+
+Measured measured(int socket) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+  return {std::chrono::microseconds(info.tcpi_min_rtt), std::chrono::microseconds(info.tcpi_rwnd_limited)};
 }
 
 void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after) {

@@ -20,6 +20,13 @@ std::uint16_t local_port(const FileDescriptor& socket);
 /// "10.0.0.2:40123", "[fd00::2]:40123"
 std::string remote_address(const FileDescriptor& socket);
 
+/// What the kernel has measured on a connection.
+struct Measured {
+  std::chrono::nanoseconds round_trip{};        ///< the shortest of late; 0: none yet
+  std::chrono::nanoseconds receiver_limited{};  ///< for which the other end's window was too small, in sum
+};
+Measured measured(int socket);
+
 /// Messages go first, and a link that takes none for so long is given up. Of either kind little is kept in
 /// the kernel: what is there cannot be overtaken any more.
 void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after);

@@ -9,6 +9,7 @@ class NoSender : public BulkSender {
   explicit NoSender(Error why) : why_(std::move(why)) {}
   Result<> write(ByteView) override { return fail(why_); }
   Result<> finish() override { return fail(why_); }
+  std::chrono::nanoseconds waited() const override { return {}; }
 
  private:
   const Error why_;

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/units.hpp"
+#include "peer/tcp.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -173,7 +174,9 @@ Result<> TlsStream::wait(MonotonicTime deadline) {
   const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
   if (left.count() <= 0) return fail(ErrorCode::unreachable, "it does not answer");
   pollfd entry{socket_.get(), static_cast<short>(wants_write_ ? POLLOUT : POLLIN), 0};
+  if (wants_write_) waits_->begin(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
   const int ready = ::poll(&entry, 1, static_cast<int>(std::min<Milliseconds::rep>(left.count(), 60'000)));
+  if (wants_write_) waits_->end(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
   if (ready < 0 && errno != EINTR) return fail_errno("poll", errno);
   return {};
 }
@@ -198,6 +201,10 @@ void TlsStream::end_writing() {
 void TlsStream::say_goodbye() {
   ::ERR_clear_error();
   ::SSL_shutdown(connection_.get());
+}
+
+std::chrono::nanoseconds TlsStream::waited() const {
+  return waits_->total(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
 }
 
 void TlsStream::interrupt() {

@@ -10,10 +10,11 @@
 #include "base/file_descriptor.hpp"
 #include "base/units.hpp"
 #include "peer/credentials.hpp"
+#include "peer/wire_wait.hpp"
 
 namespace vmigrate::peer {
 
-/// A TLS connection over a TCP socket. One thread uses it, but for interrupt().
+/// A TLS connection over a TCP socket. One thread uses it, but for interrupt() and waited().
 class TlsStream {
  public:
   /// The handshake, in either role; the socket becomes non-blocking.
@@ -40,6 +41,8 @@ class TlsStream {
   void end_writing();
   /// From any thread: everything fails from now on.
   void interrupt();
+  /// For how long write_all() has waited for the network; see WireWait. From any thread.
+  std::chrono::nanoseconds waited() const;
   int descriptor() const { return socket_.get(); }
   const SSL* connection() const { return connection_.get(); }
 
@@ -59,6 +62,7 @@ class TlsStream {
   FileDescriptor socket_;
   std::unique_ptr<SSL, Free> connection_;
   bool wants_write_ = false;
+  std::unique_ptr<WireWait> waits_ = std::make_unique<WireWait>();
 };
 
 }  // namespace vmigrate::peer

@@ -24,6 +24,7 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
     if (queue.push({}, 0)) return {};
     return fail(ErrorCode::unreachable, "the link is down");
   }
+  std::chrono::nanoseconds waited() const override { return {}; }
   Result<ByteBuffer> read() override {
     if (auto bytes = queue.pop()) return std::move(*bytes);
     return fail(ErrorCode::unreachable, "the link is down");

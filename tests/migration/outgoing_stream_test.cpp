@@ -28,6 +28,7 @@ class Wire : public peer::BulkSender {
     changed_.notify_all();
     return {};
   }
+  std::chrono::nanoseconds waited() const override { return {}; }
   /// The stream as the destination's QEMU gets it.
   ByteBuffer restored() {
     std::unique_lock lock(mutex_);
