@@ -19,7 +19,7 @@ namespace vmigrate::daemon {
 namespace {
 
 /// Longer pauses are no live migration, and would not fit where they are counted in milliseconds.
-constexpr Bytes kLeastMemory{std::uint64_t{32} << 20};
+constexpr Bytes kLeastMemory{std::uint64_t{64} << 20};
 constexpr Bytes kMostMemory{std::uint64_t{2} << 30};
 constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
 
@@ -114,7 +114,7 @@ Result<> read_memory(const std::string& text, Bytes* target) {
   if (!memory) return fail(memory.error());
   if (*memory < kLeastMemory || *memory > kMostMemory) {
     return fail(ErrorCode::usage, fmt::format("{} for a migration is not possible", text),
-                "32MiB to 2GiB is");
+                "64MiB to 2GiB is");
   }
   *target = *memory;
   return {};

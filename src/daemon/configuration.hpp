@@ -41,8 +41,8 @@ struct Configuration {
   } hypervisor;
   struct {
     Milliseconds max_pause{300};
-    Rate bandwidth{};                       ///< zero: no limit
-    Bytes memory{std::uint64_t{64} << 20};  ///< of this daemon, for each migration
+    Rate bandwidth{};                        ///< zero: no limit
+    Bytes memory{std::uint64_t{128} << 20};  ///< of this daemon, for each migration
   } migration;
   struct {
     std::string level = "info";

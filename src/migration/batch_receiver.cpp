@@ -3,27 +3,31 @@
 #include <algorithm>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "base/thread_name.hpp"
 #include "migration/batch_opening.hpp"
 
 namespace vmigrate::migration {
+namespace {
+
+/// Moves bytes from the front of `bytes` until `unit` has `size`; whether it has.
+bool fill(ByteBuffer& unit, std::size_t size, ByteView& bytes) {
+  const auto part = bytes.first(std::min(bytes.size(), size - unit.size()));
+  unit.reserve(size);
+  unit.insert(unit.end(), part.begin(), part.end());
+  bytes = bytes.subspan(part.size());
+  return unit.size() == size;
+}
+
+}  // namespace
 
 BatchReceiver::~BatchReceiver() {
   lose({ErrorCode::cancelled, "the receiver has gone"});
-  for (auto& worker : workers_) worker->thread.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 Result<> BatchReceiver::feed(ByteView bytes) {
   while (!bytes.empty()) {
-    if (unit_size_ == 0) unit_size_ = kOpeningBytes;
-    const auto part = bytes.first(std::min(bytes.size(), unit_size_ - unit_.size()));
-    unit_.reserve(unit_size_);
-    unit_.insert(unit_.end(), part.begin(), part.end());
-    bytes = bytes.subspan(part.size());
-    if (unit_.size() < unit_size_) return {};
-    if (auto taken = take_unit(); !taken) {
+    if (auto taken = feed_some(bytes); !taken) {
       lose(taken.error());
       return taken;
     }
@@ -31,96 +35,97 @@ Result<> BatchReceiver::feed(ByteView bytes) {
   return {};
 }
 
-Result<> BatchReceiver::take_unit() {
-  if (!reader_) return open();
-  if (!header_) {
-    auto header = reduce::parse_frame_header(unit_, workers_.size());
-    if (!header) return fail(header.error());
-    header_ = *header;
-    unit_.clear();
-    unit_size_ = header->packed_bytes;
-    return unit_size_ > 0 ? Result<>() : take_unit();
+Result<> BatchReceiver::feed_some(ByteView& bytes) {
+  if (!decompressor_) {
+    return fill(head_, kOpeningBytes, bytes) ? open(std::exchange(head_, {})) : Result<>();
   }
-  Job job{submitted_, *std::exchange(header_, std::nullopt), std::exchange(unit_, {})};
-  unit_size_ = reduce::kFrameHeaderBytes;
-  if (job.header.track != submitted_ % workers_.size()) {
-    return fail(ErrorCode::failed, "the source has sent a batch out of its track's turn");
+  if (frame_left_ == 0) {
+    if (!fill(head_, reduce::kHeaderBytes, bytes)) return {};
+    const auto frame = reduce::parse_frame_header(std::exchange(head_, {}));
+    if (!frame) return fail(frame.error());
+    frame_ = *frame;
+    frame_left_ = frame->bytes;
+    return {};
   }
-  ++submitted_;
-  auto& worker = *workers_[job.header.track];
-  // A worker would have nothing to do, and waking it costs more than that.
-  const bool taken = job.header.method == reduce::Method::stored && is_first(job.number)
-                         ? unpack(worker, job)
-                         : worker.queue.push(std::move(job));
+  const auto part = bytes.first(std::min(bytes.size(), frame_left_));
+  bytes = bytes.subspan(part.size());
+  frame_left_ -= part.size();
+  return take_part_of_frame(part);
+}
+
+Result<> BatchReceiver::open(ByteView opening) {
+  const auto sizes = parse_opening(opening, budget_);
+  if (!sizes) return fail(sizes.error());
+  reader_.emplace(sizes->store_pages);
+  decompressor_.emplace(sizes->window_log);
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+Result<> BatchReceiver::take_part_of_frame(ByteView part) {
+  if (frame_->method == reduce::Method::stored) return assemble(part);
+  return decompressor_->unpack(part, [this](ByteView bytes) { return assemble(bytes); });
+}
+
+Result<> BatchReceiver::assemble(ByteView bytes) {
+  while (!bytes.empty()) {
+    if (!batch_) {
+      if (!fill(batch_head_, reduce::kHeaderBytes, bytes)) return {};
+      const auto header = reduce::parse_batch_header(std::exchange(batch_head_, {}));
+      if (!header) return fail(header.error());
+      batch_ = Batch{*header, {}};
+    }
+    if (!fill(batch_->bytes, batch_->header.batch_bytes, bytes)) return {};
+    if (auto handed = hand_on(*std::exchange(batch_, std::nullopt)); !handed) return handed;
+  }
+  return {};
+}
+
+Result<> BatchReceiver::hand_on(Batch batch) {
+  bool idle = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return fail(*lost_);
+    idle = pending_++ == 0;
+  }
+  // What was not packed costs nothing here but restoring: waking the thread for it would be a loss.
+  const bool taken =
+      idle && frame_->method == reduce::Method::stored ? restore(batch) : queue_.push(std::move(batch));
   if (taken) return {};
   const std::lock_guard lock(mutex_);
   return fail(*lost_);
 }
 
-Result<> BatchReceiver::open() {
-  const auto sizes = parse_opening(unit_, budget_);
-  if (!sizes) return fail(sizes.error());
-  reader_.emplace(sizes->store_pages);
-  for (std::size_t track = 0; track < sizes->tracks; ++track) {
-    workers_.push_back(std::make_unique<Worker>(sizes->window_log));
-  }
-  for (std::size_t track = 0; track < sizes->tracks; ++track) {
-    auto& worker = *workers_[track];
-    worker.thread = std::thread([this, &worker, track] { run(worker, track); });
-  }
-  unit_.clear();
-  unit_size_ = reduce::kFrameHeaderBytes;
-  return {};
-}
-
 Result<> BatchReceiver::finish() {
-  if (header_ || !unit_.empty()) {
+  if (frame_left_ != 0 || batch_ || !head_.empty() || !batch_head_.empty()) {
     return fail(ErrorCode::failed, "the source has ended the VM's memory in the middle of a batch");
   }
   std::unique_lock lock(mutex_);
-  turn_.wait(lock, [&] { return lost_ || next_ == submitted_; });
+  done_.wait(lock, [&] { return lost_ || pending_ == 0; });
   if (lost_) return fail(*lost_);
   return {};
 }
 
-void BatchReceiver::run(Worker& worker, std::size_t track) {
-  name_this_thread(fmt::format("unpack-{}", track));
-  while (auto job = worker.queue.pop()) {
-    if (!unpack(worker, *job)) return;
+void BatchReceiver::run() {
+  name_this_thread("restore");
+  while (const auto batch = queue_.pop()) {
+    if (!restore(*batch)) return;
   }
 }
 
-bool BatchReceiver::unpack(Worker& worker, Job& job) {
-  const auto batch = job.header.method == reduce::Method::stored
-                         ? Result<ByteBuffer>(std::move(job.packed))
-                         : worker.decompressor.unpack(job.header.method, job.packed, job.header.batch_bytes);
-  return hand_on(job, batch);
-}
-
-bool BatchReceiver::is_first(std::uint64_t number) {
-  const std::lock_guard lock(mutex_);
-  return next_ == number;
-}
-
-bool BatchReceiver::hand_on(const Job& job, const Result<ByteBuffer>& batch) {
-  {
-    std::unique_lock lock(mutex_);
-    turn_.wait(lock, [&] { return lost_ || next_ == job.number; });
-    if (lost_) return false;
-  }
-  if (auto restored = restore(job, batch); !restored) {
+bool BatchReceiver::restore(const Batch& batch) {
+  if (const auto restored = restore_into_sink(batch); !restored) {
     lose(restored.error());
     return false;
   }
   const std::lock_guard lock(mutex_);
-  ++next_;
-  turn_.notify_all();
+  --pending_;
+  done_.notify_all();
   return true;
 }
 
-Result<> BatchReceiver::restore(const Job& job, const Result<ByteBuffer>& batch) {
-  if (!batch) return fail(batch.error());
-  const auto stream = reader_->restore(*batch, job.header.original_bytes);
+Result<> BatchReceiver::restore_into_sink(const Batch& batch) {
+  const auto stream = reader_->restore(batch.bytes, batch.header.original_bytes);
   if (!stream) return fail(stream.error());
   return sink_(*stream);
 }
@@ -130,8 +135,8 @@ void BatchReceiver::lose(const Error& why) {
     const std::lock_guard lock(mutex_);
     if (!lost_) lost_ = why;
   }
-  turn_.notify_all();
-  for (auto& worker : workers_) worker->queue.close();
+  done_.notify_all();
+  queue_.close();
 }
 
 }  // namespace vmigrate::migration

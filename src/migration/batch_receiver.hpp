@@ -3,24 +3,25 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
 
 #include "base/bounded_queue.hpp"
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
 #include "reduce/batch_reader.hpp"
 #include "reduce/decompressor.hpp"
 #include "reduce/frame_header.hpp"
-#include "reduce/memory_need.hpp"
 
 namespace vmigrate::migration {
 
-/// Takes what a BatchSender has put on the wire, and gives back the stream: unpacked on threads of its own
-/// ("unpack-0", ...), restored and handed on in order. Nothing that comes in is trusted.
+/// Undoes what the BatchSender did: unpacks on the thread that brings the bytes, and restores the stream from
+/// the batches on a thread of its own ("restore").
+///
+/// What it holds is bounded: a batch in work, one that waits, one that is being put together, and what
+/// `budget` allows zstd and the page store.
 class BatchReceiver {
  public:
   /// Takes the next bytes of the stream; called from one thread at a time.
@@ -32,50 +33,45 @@ class BatchReceiver {
   BatchReceiver(const BatchReceiver&) = delete;
   BatchReceiver& operator=(const BatchReceiver&) = delete;
 
-  /// From one thread, however the bytes are cut. Blocks while the workers have all that they can hold. An
-  /// error is final.
+  /// From one thread, however the bytes are cut. Blocks while there is no room. An error is final.
   Result<> feed(ByteView bytes);
   /// No more bytes come. Waits until all of the stream was handed on.
   Result<> finish();
 
  private:
-  struct Job {
-    std::uint64_t number = 0;
-    reduce::FrameHeader header;
-    ByteBuffer packed;
-  };
-  struct Worker {
-    explicit Worker(int window_log) : decompressor(window_log) {}
-    BoundedQueue<Job> queue{1};
-    reduce::Decompressor decompressor;
-    std::thread thread;
+  struct Batch {
+    reduce::BatchHeader header;
+    ByteBuffer bytes;
   };
 
-  Result<> open();
-  Result<> take_unit();
-  void run(Worker& worker, std::size_t track);
-  bool unpack(Worker& worker, Job& job);
-  /// Of those that are not handed on yet.
-  bool is_first(std::uint64_t number);
-  /// In the order of the numbers. False when there is no point in going on.
-  bool hand_on(const Job& job, const Result<ByteBuffer>& batch);
-  Result<> restore(const Job& job, const Result<ByteBuffer>& batch);
+  Result<> feed_some(ByteView& bytes);
+  Result<> open(ByteView opening);
+  Result<> take_part_of_frame(ByteView part);
+  Result<> assemble(ByteView bytes);
+  Result<> hand_on(Batch batch);
+  void run();
+  bool restore(const Batch& batch);
+  Result<> restore_into_sink(const Batch& batch);
   void lose(const Error& why);
 
   const Bytes budget_;
   const Sink sink_;
-  // The feeding thread's own: the unit (opening, header or packed batch) that is being put together.
-  ByteBuffer unit_;
-  std::size_t unit_size_ = 0;
-  std::optional<reduce::FrameHeader> header_;
-  std::uint64_t submitted_ = 0;
+  // The feeding thread's own.
+  ByteBuffer head_;  // the opening or a header, as far as it has come
+  std::optional<reduce::Decompressor> decompressor_;
+  std::optional<reduce::FrameHeader> frame_;  // that is coming
+  std::size_t frame_left_ = 0;
+  ByteBuffer batch_head_;
+  std::optional<Batch> batch_;  // that is being put together
 
-  std::optional<reduce::BatchReader> reader_;  // of whose turn it is
+  std::optional<reduce::BatchReader>
+      reader_;  // of whoever restores: the thread, or while it has nothing to do, feed()
+  BoundedQueue<Batch> queue_{1};
   std::mutex mutex_;
-  std::condition_variable turn_;
-  std::uint64_t next_ = 0;
+  std::condition_variable done_;
+  std::uint64_t pending_ = 0;  // batches that are not handed on
   std::optional<Error> lost_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  std::thread thread_;
 };
 
 }  // namespace vmigrate::migration

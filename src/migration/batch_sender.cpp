@@ -3,91 +3,108 @@
 #include <algorithm>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "base/thread_name.hpp"
 #include "migration/batch_opening.hpp"
+#include "reduce/frame_header.hpp"
 
 namespace vmigrate::migration {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr double kShortest = 1e-6;  // seconds
-
-reduce::Method method_for(Effort effort) {
-  if (effort == Effort::none) return reduce::Method::stored;
-  return effort == Effort::light ? reduce::Method::lz4 : reduce::Method::zstd;
-}
+// How long what the compressor holds back may wait for more to be packed with.
+constexpr std::chrono::milliseconds kPatience{2};
 
 int level_for(Effort effort) {
-  constexpr int medium = 1;
-  constexpr int strong = 3;
-  return effort == Effort::strong ? strong : medium;
+  switch (effort) {
+    case Effort::none:
+    case Effort::light: return -7;
+    case Effort::medium: return 1;
+    case Effort::strong: return 3;
+  }
+  return 1;
 }
+
+int workers_here() {
+  // The other half is the guests'.
+  const auto processors = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(processors / 2, 2, reduce::kMostWorkers);
+}
+
+/// Adds how long it lived.
+class Stopwatch {
+ public:
+  Stopwatch(std::mutex& mutex, std::chrono::nanoseconds& sum) : mutex_(mutex), sum_(sum) {}
+  ~Stopwatch() {
+    const auto elapsed = SteadyClock::now() - begun_;
+    const std::lock_guard lock(mutex_);
+    sum_ += elapsed;
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  std::mutex& mutex_;
+  std::chrono::nanoseconds& sum_;
+  SteadyClock::time_point begun_ = SteadyClock::now();
+};
 
 }  // namespace
 
 BatchSender::BatchSender(peer::BulkSender& wire, const reduce::Sizes& sizes)
-    : wire_(wire), since_(SteadyClock::now()) {
-  for (std::size_t track = 0; track < sizes.tracks; ++track)
-    workers_.push_back(std::make_unique<Worker>(sizes.window_log));
+    : wire_(wire), compressor_(sizes.window_log, workers_here()), since_(SteadyClock::now()) {
   // Nothing else is on the wire yet, so this does not wait; a wire that is lost already says so again.
   if (auto opened = wire_.write(encode_opening(sizes)); !opened) lost_ = opened.error();
-  for (std::size_t track = 0; track < sizes.tracks; ++track) {
-    auto& worker = *workers_[track];
-    worker.thread = std::thread([this, &worker, track] { run(worker, track); });
-  }
+  thread_ = std::thread([this] { run(); });
 }
 
 BatchSender::~BatchSender() {
   lose({ErrorCode::cancelled, "the sender has gone"});
-  for (auto& worker : workers_) worker->thread.join();
+  thread_.join();
 }
 
-Result<> BatchSender::send(reduce::Batch batch, Effort effort) {
-  Job job{0, std::move(batch), effort};
-  bool first = false;  // of those that are not on the wire yet
+Result<> BatchSender::send(reduce::Batch batch, Effort effort, bool at_once) {
+  bool idle = false;
   {
     const std::lock_guard lock(mutex_);
     if (lost_) return fail(*lost_);
-    first = next_ == submitted_;
-    job.number = submitted_++;
-    taken_ += job.batch.original_bytes;
+    taken_ += batch.original_bytes;
+    idle = pending_++ == 0 && !holds_back_;
   }
-  const auto track = job.number % workers_.size();
-  auto& worker = *workers_[track];
-  // A worker would have nothing to do, and waking it costs more than that.
-  const bool taken = first && effort == Effort::none
-                         ? put(job.number, pack(worker.compressor, track, std::move(job)))
-                         : worker.queue.push(std::move(job));
+  Job job{std::move(batch), effort, at_once};
+  // The thread would have nothing to do, and waking it costs more than that.
+  const bool taken = idle && effort == Effort::none ? work(job) : queue_.push(std::move(job));
   if (taken) return {};
   const std::lock_guard lock(mutex_);
   return fail(*lost_);
 }
 
 Result<> BatchSender::finish() {
+  queue_.close();
   {
     std::unique_lock lock(mutex_);
-    turn_.wait(lock, [&] { return lost_ || next_ == submitted_; });
+    done_.wait(lock, [&] { return lost_ || (pending_ == 0 && !holds_back_); });
     if (lost_) return fail(*lost_);
   }
   return wire_.finish();
 }
 
 Load BatchSender::take_load() {
+  const auto waited = wire_.waited();
   const std::lock_guard lock(mutex_);
   const auto now = SteadyClock::now();
   const double elapsed = std::chrono::duration<double>(now - std::exchange(since_, now)).count();
-  const auto share = [&](Nanoseconds& busy) {
-    return std::chrono::duration<double>(std::exchange(busy, {})).count() / elapsed;
+  const auto share = [&](Nanoseconds time) { return std::chrono::duration<double>(time).count() / elapsed; };
+  const auto per_second = [&](std::uint64_t& bytes) {
+    return static_cast<double>(std::exchange(bytes, 0)) / elapsed;
   };
   Load load;
-  const double at_wire = std::chrono::duration<double>(at_wire_).count();
-  load.wire_speed = static_cast<double>(std::exchange(put_, 0)) / std::max(at_wire, kShortest);
-  load.wire = share(at_wire_);
-  load.workers = share(at_work_) / static_cast<double>(workers_.size());
-  load.rate = static_cast<double>(std::exchange(taken_, 0)) / elapsed;
+  load.network = share(waited - std::exchange(waited_before_, waited));
+  load.packing = share(std::exchange(packing_, {}));
+  load.putting = share(std::exchange(putting_, {}));
+  load.rate = per_second(taken_);
+  load.batches = per_second(batched_);
+  load.wire = per_second(put_);
   return load;
 }
 
@@ -96,61 +113,96 @@ std::uint64_t BatchSender::wire_bytes() const {
   return wire_bytes_;
 }
 
-void BatchSender::run(Worker& worker, std::size_t track) {
-  name_this_thread(fmt::format("pack-{}", track));
-  while (auto job = worker.queue.pop()) {
-    const auto number = job->number;
-    const auto begun = SteadyClock::now();
-    const auto frame = pack(worker.compressor, track, std::move(*job));
-    {
-      const std::lock_guard lock(mutex_);
-      at_work_ += SteadyClock::now() - begun;
+void BatchSender::run() {
+  name_this_thread("pack");
+  while (auto job = next_job()) {
+    if (!work(*job)) return;
+  }
+  if (auto flushed = flush(); !flushed) lose(flushed.error());
+  done_.notify_all();
+}
+
+/// Meanwhile, when nothing comes, what the compressor holds back goes out.
+std::optional<BatchSender::Job> BatchSender::next_job() {
+  if (holds_back_) {
+    if (auto job = queue_.pop_until(SteadyClock::now() + kPatience)) return job;
+    if (auto flushed = flush(); !flushed) {
+      lose(flushed.error());
+      return std::nullopt;
     }
-    if (!put(number, frame)) return;
   }
+  return queue_.pop();
 }
 
-Result<BatchSender::Frame> BatchSender::pack(reduce::Compressor& compressor, std::size_t track, Job job) {
-  const auto batch_bytes = job.batch.bytes.size();
-  reduce::Packed packed{reduce::Method::stored, {}};
-  if (const auto method = method_for(job.effort); method == reduce::Method::stored) {
-    packed.bytes = std::move(job.batch.bytes);
-  } else {
-    compressor.set_level(level_for(job.effort));
-    auto done = compressor.pack(method, job.batch.bytes);
-    if (!done) return fail(done.error());
-    packed = std::move(*done);
-  }
-  const reduce::FrameHeader header{
-      packed.method, static_cast<std::uint8_t>(track), static_cast<std::uint32_t>(packed.bytes.size()),
-      static_cast<std::uint32_t>(batch_bytes), static_cast<std::uint32_t>(job.batch.original_bytes)};
-  return Frame{encode(header), std::move(packed.bytes)};
-}
-
-bool BatchSender::put(std::uint64_t number, const Result<Frame>& frame) {
-  {
-    std::unique_lock lock(mutex_);
-    turn_.wait(lock, [&] { return lost_ || next_ == number; });
-    if (lost_) return false;
-  }
-  const auto begun = SteadyClock::now();
-  if (const auto sent = write(frame); !sent) {
-    lose(sent.error());
+bool BatchSender::work(const Job& job) {
+  if (auto done = job.effort == Effort::none ? store(job.batch) : pack(job); !done) {
+    lose(done.error());
     return false;
   }
   const std::lock_guard lock(mutex_);
-  at_wire_ += SteadyClock::now() - begun;
-  wire_bytes_ += frame->header.size() + frame->packed.size();
-  put_ += frame->packed.size();
-  ++next_;
-  turn_.notify_all();
+  batched_ += job.batch.bytes.size();
+  --pending_;
+  done_.notify_all();
   return true;
 }
 
-Result<> BatchSender::write(const Result<Frame>& frame) {
-  if (!frame) return fail(frame.error());
-  if (auto sent = wire_.write(frame->header); !sent) return sent;
-  return wire_.write(frame->packed);
+Result<> BatchSender::store(const reduce::Batch& batch) {
+  if (auto flushed = flush(); !flushed) return flushed;
+  const auto header = reduce::encode(reduce::BatchHeader{static_cast<std::uint32_t>(batch.bytes.size()),
+                                                         static_cast<std::uint32_t>(batch.original_bytes)});
+  return put(reduce::Method::stored, {header, batch.bytes});
+}
+
+Result<> BatchSender::pack(const Job& job) {
+  const auto header =
+      reduce::encode(reduce::BatchHeader{static_cast<std::uint32_t>(job.batch.bytes.size()),
+                                         static_cast<std::uint32_t>(job.batch.original_bytes)});
+  {
+    const Stopwatch stopwatch(mutex_, packing_);
+    compressor_.set_level(level_for(job.effort));
+    if (auto packed = compressor_.pack(header, packed_); !packed) return packed;
+    if (auto packed = compressor_.pack(job.batch.bytes, packed_); !packed) return packed;
+  }
+  set_holds_back(true);
+  return job.at_once ? flush() : put_packed();
+}
+
+Result<> BatchSender::flush() {
+  if (!holds_back_) return {};
+  {
+    const Stopwatch stopwatch(mutex_, packing_);
+    if (auto flushed = compressor_.flush(packed_); !flushed) return flushed;
+  }
+  auto sent = put_packed();
+  set_holds_back(false);
+  return sent;
+}
+
+Result<> BatchSender::put_packed() {
+  if (packed_.empty()) return {};
+  auto sent = put(reduce::Method::zstd, {packed_});
+  packed_.clear();
+  return sent;
+}
+
+Result<> BatchSender::put(reduce::Method method, std::initializer_list<ByteView> parts) {
+  std::size_t size = 0;
+  for (const auto part : parts) size += part.size();
+  const auto header = reduce::encode(reduce::FrameHeader{method, static_cast<std::uint32_t>(size)});
+  const Stopwatch stopwatch(mutex_, putting_);
+  if (auto sent = wire_.write(header); !sent) return sent;
+  for (const auto part : parts) {
+    if (auto sent = wire_.write(part); !sent) return sent;
+  }
+  const std::lock_guard lock(mutex_);
+  wire_bytes_ += header.size() + size;
+  put_ += header.size() + size;
+  return {};
+}
+
+void BatchSender::set_holds_back(bool held) {
+  const std::lock_guard lock(mutex_);
+  holds_back_ = held;
 }
 
 void BatchSender::lose(const Error& why) {
@@ -158,8 +210,8 @@ void BatchSender::lose(const Error& why) {
     const std::lock_guard lock(mutex_);
     if (!lost_) lost_ = why;
   }
-  turn_.notify_all();
-  for (auto& worker : workers_) worker->queue.close();
+  done_.notify_all();
+  queue_.close();
 }
 
 }  // namespace vmigrate::migration

@@ -1,14 +1,12 @@
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <memory>
+#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <vector>
 
 #include "base/bounded_queue.hpp"
 #include "base/clock.hpp"
@@ -17,16 +15,13 @@
 #include "peer/session.hpp"
 #include "reduce/batch.hpp"
 #include "reduce/compressor.hpp"
-#include "reduce/frame_header.hpp"
 #include "reduce/memory_need.hpp"
 
 namespace vmigrate::migration {
 
-/// Packs batches on threads of its own ("pack-0", ...) and puts them on the wire in the order in which they
-/// came. Batch n is the business of worker n mod K, whose compressor remembers what it saw; the destination
-/// has as many (see BatchReceiver).
+/// Packs batches and puts them on the wire, on a thread of its own ("pack") and zstd's.
 ///
-/// What it holds is bounded: for each worker, one batch in work and one that waits.
+/// What it holds is bounded: a batch in work, one that waits, and the pieces that zstd's workers have.
 class BatchSender {
  public:
   BatchSender(peer::BulkSender& wire, const reduce::Sizes& sizes);
@@ -35,8 +30,9 @@ class BatchSender {
   BatchSender(const BatchSender&) = delete;
   BatchSender& operator=(const BatchSender&) = delete;
 
-  /// From one thread. Blocks while the workers have all that they can hold. An error is final.
-  Result<> send(reduce::Batch batch, Effort effort);
+  /// From one thread. Blocks while there is no room. With `at_once` nothing is held back to be packed with
+  /// what follows. An error is final.
+  Result<> send(reduce::Batch batch, Effort effort, bool at_once);
   /// Waits until everything is on the wire, and says there that it was all.
   Result<> finish();
 
@@ -48,42 +44,44 @@ class BatchSender {
  private:
   using Nanoseconds = std::chrono::nanoseconds;
   struct Job {
-    std::uint64_t number = 0;
     reduce::Batch batch;
     Effort effort = Effort::none;
-  };
-  struct Worker {
-    explicit Worker(int window_log) : compressor(window_log) {}
-    BoundedQueue<Job> queue{1};
-    reduce::Compressor compressor;
-    std::thread thread;
+    bool at_once = false;
   };
 
-  void run(Worker& worker, std::size_t track);
-  struct Frame {
-    std::array<std::byte, reduce::kFrameHeaderBytes> header{};
-    ByteBuffer packed;
-  };
-  static Result<Frame> pack(reduce::Compressor& compressor, std::size_t track, Job job);
-  /// In the order of the numbers. False when there is no point in going on.
-  bool put(std::uint64_t number, const Result<Frame>& frame);
-  Result<> write(const Result<Frame>& frame);
+  void run();
+  std::optional<Job> next_job();
+  /// False when there is no point in going on.
+  bool work(const Job& job);
+  Result<> store(const reduce::Batch& batch);
+  Result<> pack(const Job& job);
+  Result<> flush();
+  Result<> put_packed();
+  Result<> put(reduce::Method method, std::initializer_list<ByteView> parts);
+  void set_holds_back(bool held);
   void lose(const Error& why);
 
   peer::BulkSender& wire_;
+  // Of whoever works: the thread, or while it has nothing to do, the caller of send().
+  reduce::Compressor compressor_;
+  ByteBuffer packed_;
+
+  BoundedQueue<Job> queue_{1};
   mutable std::mutex mutex_;
-  std::condition_variable turn_;
-  std::uint64_t submitted_ = 0;
-  std::uint64_t next_ = 0;
+  std::condition_variable done_;
+  std::uint64_t pending_ = 0;  // batches that nobody is done with
+  bool holds_back_ = false;    // the compressor has something that was not put on the wire
   std::optional<Error> lost_;
   std::uint64_t wire_bytes_ = 0;
   // Since the load was last asked for:
   MonotonicTime since_;
-  Nanoseconds at_wire_{};
-  Nanoseconds at_work_{};
-  std::uint64_t taken_ = 0;  // bytes of the stream
-  std::uint64_t put_ = 0;    // bytes on the wire
-  std::vector<std::unique_ptr<Worker>> workers_;
+  Nanoseconds packing_{};
+  Nanoseconds putting_{};
+  Nanoseconds waited_before_{};
+  std::uint64_t taken_ = 0;    // bytes of the stream
+  std::uint64_t batched_ = 0;  // bytes of batches
+  std::uint64_t put_ = 0;      // bytes on the wire
+  std::thread thread_;
 };
 
 }  // namespace vmigrate::migration

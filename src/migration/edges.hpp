@@ -32,7 +32,7 @@ struct Edges {
   std::string host;
   std::string runtime_folder;
   Timing timing{};
-  Bytes memory{std::uint64_t{64} << 20};  ///< that a migration may take here
+  Bytes memory{std::uint64_t{128} << 20};  ///< that a migration may take here
 };
 
 }  // namespace vmigrate::migration

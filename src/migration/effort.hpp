@@ -13,23 +13,26 @@ namespace vmigrate::migration {
 /// How much work goes into making the guest's memory smaller before it is sent.
 enum class Effort : std::uint8_t {
   none,    ///< zero pages only: for links that are faster than these CPUs
-  light,   ///< what the destination has already, and differences to it; lz4
-  medium,  ///< the same, with zstd over a long window
-  strong,  ///< the same, at a higher level
+  light,   ///< what the destination has already, differences to it, and zstd at its fastest
+  medium,  ///< the same, zstd's level 1
+  strong,  ///< level 3; what comes above gains 4 per cent and costs twice as much
 };
 inline constexpr std::size_t kEfforts = 4;
 
-/// What was seen over a while, as shares of that while.
+/// What was seen over a while. Shares are of that while, rates in bytes a second.
 struct Load {
-  double wire = 0;        ///< that somebody waited for the wire
-  double workers = 0;     ///< that the workers were busy packing, on average
-  double rate = 0;        ///< bytes of the stream a second, before packing
-  double wire_speed = 0;  ///< bytes that the wire took for each second that somebody waited for it
+  double network = 0;  ///< share that the network kept the stream waiting: not the work, nor the destination
+  double packing = 0;  ///< share that packing kept it waiting
+  double putting = 0;  ///< share that whatever comes behind packing kept it waiting
+  double rate = 0;     ///< of the stream
+  double batches = 0;  ///< of the stream in batches, before packing
+  double wire = 0;     ///< of what went onto the wire
 };
 
-/// Chooses the effort by what holds the stream back: the wire, or the work. A step is kept only if more came
-/// through after it (the first one: no less); one that did not help is tried again later, each time after
-/// twice as long.
+/// Chooses the effort by what holds the stream back: the network, or the work. The first choice follows from
+/// the network's rate; from there on a higher effort is tried while the network is what is waited for and
+/// packing leaves room, and left when that is the work and the network is so idle that less work lets more
+/// through. One that was left is tried again later, each time after twice as long.
 ///
 /// No clock and no I/O: feed it a Load every hundred milliseconds or so.
 class EffortChooser {
@@ -39,17 +42,18 @@ class EffortChooser {
 
  private:
   struct Experience {
-    MonotonicTime not_before{};  ///< when a step to here may be tried again
+    MonotonicTime not_before{};  ///< when it may be tried again
     std::chrono::milliseconds patience{};
   };
 
-  std::optional<Effort> wanted(const Load& load) const;
-  void step_to(Effort effort, double rate);
-  void step_back(MonotonicTime now);
+  Effort wanted(const Load& load) const;
+  bool lets_more_through_below(const Load& load) const;
+  void step_down(MonotonicTime now);
 
   Effort current_ = Effort::none;
-  std::optional<Effort> before_;  ///< where the last step came from, until it is judged
-  double rate_before_ = 0;
+  double capacity_ = 0;    // of the network when it last was full, bytes a second
+  double busy_ = 0;        // the share that packing took, or lately took
+  bool settling_ = false;  // since the last change
   std::array<Experience, kEfforts> experience_;
 };
 

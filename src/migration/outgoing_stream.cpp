@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -193,7 +194,10 @@ void OutgoingStream::release_tail() {
 
 Result<> OutgoingStream::flush() {
   if (splitter_.writer.original_bytes() == 0) return {};
-  if (auto sent = sender_.send(splitter_.writer.take(), effort_.current()); !sent) return sent;
+  // Nobody waits for the last pages to become yet a little smaller.
+  const auto effort = stop_seen_ ? std::min(effort_.current(), Effort::medium) : effort_.current();
+  const bool at_once = splitter_.filter.is_complete();
+  if (auto sent = sender_.send(splitter_.writer.take(), effort, at_once); !sent) return sent;
   if (!stop_seen_) choose_effort();
   return {};
 }
@@ -204,6 +208,9 @@ void OutgoingStream::choose_effort() {
   effort_chosen_ = now;
   const auto load = sender_.take_load();
   const auto effort = effort_.update(load, now);
+  spdlog::debug(
+      "waited {:.0f} % for the network, packed {:.0f} %, {:.0f} MB/s, {:.0f} on the wire: effort {}",
+      load.network * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6, static_cast<int>(effort));
   splitter_.writer.set_plain(effort == Effort::none);
   batch_size_ = batch_size(load.rate);
 }

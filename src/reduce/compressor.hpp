@@ -10,49 +10,41 @@ struct ZSTD_CCtx_s;
 
 namespace vmigrate::reduce {
 
-/// A batch as it goes on the wire.
-struct Packed {
-  Method method = Method::stored;
-  ByteBuffer bytes;
-};
-
-/// Packs the batches of one track. It lives as long as the migration: zstd refers back to all that it packed
-/// within the window. Its memory is taken when zstd is first asked for.
+/// Packs a stream of bytes as one zstd stream, which refers back to all that it packed within the window.
+/// zstd does the work on threads of its own; who calls waits for them only when they have all that they can
+/// hold. Threads and memory are taken when something is first packed.
 class Compressor {
  public:
-  /// `window_log` is brought into the limits of method.hpp.
-  explicit Compressor(int window_log);
+  /// `window_log` is brought into the limits of method.hpp; `workers` is the number of threads, 1 or more.
+  Compressor(int window_log, int workers);
   ~Compressor();
-  Compressor(Compressor&&) noexcept;
-  Compressor& operator=(Compressor&&) noexcept;
+  Compressor(const Compressor&) = delete;
+  Compressor& operator=(const Compressor&) = delete;
 
-  /// Brought into the limits of method.hpp; the default is 1. Takes effect with the next batch that zstd
-  /// packs. zstd cannot change the level within a stream: a new one begins then, which knows nothing of what
-  /// came before. So change it seldom.
+  /// Brought into the limits of method.hpp; the default is 1. It holds for what the workers have not been
+  /// given yet, and nothing that was seen is forgotten.
   void set_level(int level);
   int level() const { return level_; }
 
-  /// The method used is `stored` if lz4 would not make the batch smaller.
-  Result<Packed> pack(Method method, ByteView batch);
+  /// Appends to `out` what is ready of the packed stream: none, or much of what was given before.
+  Result<> pack(ByteView bytes, ByteBuffer& out);
+  /// Waits for the workers and appends the rest: with it, all that was given can be unpacked.
+  Result<> flush(ByteBuffer& out);
 
   /// What zstd has taken so far.
   std::size_t memory_used() const;
 
  private:
-  Result<ByteBuffer> pack_zstd(ByteView batch);
-  Result<> begin_stream();
-  Result<> compress_into_scratch(ByteView bytes, int directive, std::size_t& used);
+  Result<> begin();
+  Result<> run(ByteView bytes, int directive, ByteBuffer& out);
 
   struct Free {
     void operator()(ZSTD_CCtx_s* context) const;
   };
   std::unique_ptr<ZSTD_CCtx_s, Free> context_;
   int window_log_;
+  int workers_;
   int level_ = 1;
-  int level_of_stream_ = 0;  // what the current stream was begun with
-  bool in_stream_ = false;
-  ByteBuffer scratch_;    // room for the largest batch so far, packed
-  ByteBuffer lz4_state_;  // kept, because it is too large for the stack
 };
 
 }  // namespace vmigrate::reduce

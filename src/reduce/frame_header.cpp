@@ -7,8 +7,15 @@
 namespace vmigrate::reduce {
 namespace {
 
-void put(std::array<std::byte, kFrameHeaderBytes>& out, std::size_t at, std::uint32_t value) {
-  for (std::size_t i = 0; i < 4; ++i) out[at + i] = static_cast<std::byte>(value >> (24 - 8 * i) & 0xff);
+using Header = std::array<std::byte, kHeaderBytes>;
+
+Header encode(std::uint32_t first, std::uint32_t second) {
+  Header out{};
+  for (std::size_t i = 0; i < 4; ++i) {
+    out[i] = static_cast<std::byte>(first >> (24 - 8 * i) & 0xff);
+    out[4 + i] = static_cast<std::byte>(second >> (24 - 8 * i) & 0xff);
+  }
+  return out;
 }
 
 std::uint32_t number(ByteView bytes, std::size_t at) {
@@ -18,45 +25,36 @@ std::uint32_t number(ByteView bytes, std::size_t at) {
 }
 
 tl::unexpected<Error> broken(const std::string& why) {
-  return fail(ErrorCode::failed, "the head of a packed batch is broken: " + why);
-}
-
-// Neither lz4 nor zstd makes what cannot be packed longer by more than this.
-constexpr std::size_t most_packed_bytes(std::size_t batch_bytes) {
-  return batch_bytes + batch_bytes / 128 + 256;
+  return fail(ErrorCode::failed, "a header in the packed memory is broken: " + why);
 }
 
 }  // namespace
 
-std::array<std::byte, kFrameHeaderBytes> encode(const FrameHeader& header) {
-  std::array<std::byte, kFrameHeaderBytes> out{};
-  out[0] = static_cast<std::byte>(header.method);
-  out[1] = static_cast<std::byte>(header.track);
-  put(out, 4, header.packed_bytes);
-  put(out, 8, header.batch_bytes);
-  put(out, 12, header.original_bytes);
-  return out;
+Header encode(const FrameHeader& header) {
+  return encode(static_cast<std::uint32_t>(header.method) << 24, header.bytes);
 }
 
-Result<FrameHeader> parse_frame_header(ByteView bytes, std::size_t tracks) {
-  if (bytes.size() != kFrameHeaderBytes) return broken("it has the wrong length");
-  const auto method = std::to_integer<std::uint8_t>(bytes[0]);
-  if (method < static_cast<std::uint8_t>(Method::stored) ||
-      method > static_cast<std::uint8_t>(Method::zstd)) {
+Header encode(const BatchHeader& header) {
+  return encode(header.batch_bytes, header.original_bytes);
+}
+
+Result<FrameHeader> parse_frame_header(ByteView bytes) {
+  if (bytes.size() != kHeaderBytes) return broken("it has the wrong length");
+  const auto first = number(bytes, 0);
+  const FrameHeader header{static_cast<Method>(first >> 24), number(bytes, 4)};
+  if (header.method != Method::stored && header.method != Method::zstd)
     return broken("its method is unknown");
-  }
-  const FrameHeader header{static_cast<Method>(method), std::to_integer<std::uint8_t>(bytes[1]),
-                           number(bytes, 4), number(bytes, 8), number(bytes, 12)};
-  if (header.track >= tracks) return broken("its track is none of those agreed on");
-  if (bytes[2] != std::byte{} || bytes[3] != std::byte{}) return broken("it says more than is known");
+  if (first << 8 != 0) return broken("it says more than is known");
+  if (header.bytes == 0 || header.bytes > kMostFrameBytes) return broken("what follows cannot be that long");
+  return header;
+}
+
+Result<BatchHeader> parse_batch_header(ByteView bytes) {
+  if (bytes.size() != kHeaderBytes) return broken("it has the wrong length");
+  const BatchHeader header{number(bytes, 0), number(bytes, 4)};
   if (header.original_bytes > kMostOriginalBytes) return broken("the batch stands for too much");
   if (header.batch_bytes < kTrailerBytes || header.batch_bytes > most_batch_bytes(header.original_bytes)) {
     return broken("the batch cannot be that long");
-  }
-  const std::size_t most =
-      header.method == Method::stored ? header.batch_bytes : most_packed_bytes(header.batch_bytes);
-  if (header.packed_bytes > most || (header.method == Method::stored && header.packed_bytes != most)) {
-    return broken("what is packed cannot be that long");
   }
   return header;
 }

@@ -10,24 +10,36 @@
 
 namespace vmigrate::reduce {
 
-/// What stands before a packed batch on the wire. All numbers are big-endian:
-///
-///     method 8, track 8, zero 16, packed bytes 32, batch bytes 32, original bytes 32
+// Both have 8 bytes, their numbers big-endian. The batches, each behind its BatchHeader, are one stream of
+// bytes; pieces of it, packed or not and however cut, are what is on the wire, each behind a FrameHeader.
+
+///     method 8, zero 24, bytes 32
 struct FrameHeader {
   Method method = Method::stored;
-  std::uint8_t track = 0;
-  std::uint32_t packed_bytes = 0;    ///< that follow
-  std::uint32_t batch_bytes = 0;     ///< after unpacking
-  std::uint32_t original_bytes = 0;  ///< of the stream, after restoring
+  std::uint32_t bytes = 0;  ///< that follow
 
   bool operator==(const FrameHeader&) const = default;
 };
 
-inline constexpr std::size_t kFrameHeaderBytes = 16;
+///     batch bytes 32, original bytes 32
+struct BatchHeader {
+  std::uint32_t batch_bytes = 0;     ///< that follow
+  std::uint32_t original_bytes = 0;  ///< of the stream, after restoring
 
-std::array<std::byte, kFrameHeaderBytes> encode(const FrameHeader& header);
-/// Refuses everything that no writer could mean, so that the sizes may be trusted to be within
-/// most_batch_bytes(kMostOriginalBytes). `tracks` is their number.
-Result<FrameHeader> parse_frame_header(ByteView bytes, std::size_t tracks);
+  bool operator==(const BatchHeader&) const = default;
+};
+
+inline constexpr std::size_t kHeaderBytes = 8;
+
+/// The longest piece in a frame.
+inline constexpr std::size_t kMostFrameBytes = std::size_t{16} << 20;
+
+std::array<std::byte, kHeaderBytes> encode(const FrameHeader& header);
+std::array<std::byte, kHeaderBytes> encode(const BatchHeader& header);
+
+// These refuse everything that no writer could mean.
+Result<FrameHeader> parse_frame_header(ByteView bytes);
+/// The sizes may be trusted to be within most_batch_bytes(kMostOriginalBytes).
+Result<BatchHeader> parse_batch_header(ByteView bytes);
 
 }  // namespace vmigrate::reduce

@@ -13,27 +13,28 @@ constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
 // Places and contents of the slots, and the two indexes with at most 16 bytes a slot each and a line at
 // least.
 constexpr std::uint64_t kSlotBytes = stream::kPageSize + 24 + std::uint64_t{2} * 16;
-constexpr std::size_t kTracks = 2;
-constexpr std::size_t kBatchesOfTrack = 3;
+// One that is written or restored, one in work, one that waits.
+constexpr std::uint64_t kBatches = 3 * kUsualBatch * 5 / 4;
+// The tables of zstd's workers, their pieces and what they have made of them.
+constexpr std::uint64_t kWorkerBytes = 5 * kMebibyte;
 
-std::uint64_t track_need(int window_log) {
+std::uint64_t zstd_need(int window_log) {
   const std::uint64_t window = std::uint64_t{1} << window_log;
-  // zstd keeps the window, a table of one entry of 8 bytes for each 128 of it, and 2 MiB for itself.
-  return window + window / 16 + 2 * kMebibyte + kBatchesOfTrack * kUsualBatch * 5 / 4;
+  // The window, and a table of one entry of 8 bytes for each 128 of it.
+  return window + window / 16 + kMostWorkers * kWorkerBytes;
 }
 
 }  // namespace
 
 std::uint64_t memory_need(const Sizes& sizes) {
-  return sizes.store_pages * kSlotBytes + kUsualBatch +
-         sizes.tracks * track_need(std::clamp(sizes.window_log, kLowestWindowLog, kHighestWindowLog));
+  return sizes.store_pages * kSlotBytes + kBatches +
+         zstd_need(std::clamp(sizes.window_log, kLowestWindowLog, kHighestWindowLog));
 }
 
 Sizes sizes_within(std::uint64_t budget) {
-  Sizes sizes{0, kTracks, kLowestWindowLog};
-  // zstd's windows find what is alike anywhere; the store knows whole pages and their older versions.
-  while (sizes.window_log < kHighestWindowLog &&
-         memory_need({0, kTracks, sizes.window_log + 1}) <= budget / 3 * 2) {
+  Sizes sizes{0, kLowestWindowLog};
+  // zstd's window finds what is alike anywhere; the store knows whole pages and their older versions.
+  while (sizes.window_log < kHighestWindowLog && memory_need({0, sizes.window_log + 1}) <= budget / 3 * 2) {
     ++sizes.window_log;
   }
   const auto taken = memory_need(sizes);

@@ -8,7 +8,6 @@ namespace vmigrate::reduce {
 /// What one migration is given, the same at both ends.
 struct Sizes {
   std::size_t store_pages = 0;
-  std::size_t tracks = 0;
   int window_log = 0;  ///< how far back zstd looks, as a power of two
 
   bool operator==(const Sizes&) const = default;
@@ -18,12 +17,15 @@ struct Sizes {
 /// alone.
 inline constexpr std::size_t kUsualBatch = std::size_t{1} << 20;
 
-/// The most bytes that one end takes, with zstd's levels up to 3 and for each track three batches of
-/// kUsualBatch: in work, its outcome, and one that waits. Little of it is taken before it is used.
+/// How many threads pack: more would want more memory than they are worth at any link that packing pays for.
+inline constexpr int kMostWorkers = 4;
+
+/// The most bytes that one end takes, with zstd's levels up to 6 and as many workers as there may be. Little
+/// of it is taken before it is used.
 std::uint64_t memory_need(const Sizes& sizes);
 
-/// The most useful sizes within `budget` bytes: zstd's windows first, the rest for the store. Even a budget
-/// of 0 gets the least that works, about 15 MiB.
+/// The most useful sizes within `budget` bytes: zstd's window first, the rest for the store. Even a budget
+/// of 0 gets the least that works, about 30 MiB.
 Sizes sizes_within(std::uint64_t budget);
 
 }  // namespace vmigrate::reduce

@@ -4,11 +4,10 @@
 
 namespace vmigrate::reduce {
 
-/// How a batch is packed. The numbers are on the wire and never change.
+/// How a piece of the batches' stream is packed. The numbers are on the wire and never change.
 enum class Method : std::uint8_t {
   stored = 1,
-  lz4 = 2,   ///< each batch by itself
-  zstd = 3,  ///< all batches of a track that are packed so are one long zstd stream, flushed after each
+  zstd = 3,  ///< all pieces that are packed so are one long zstd stream
 };
 
 /// zstd's levels that are of use here: below, it copies; above, it is slower than any link that one would

@@ -220,7 +220,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"[migration]\nbandwidth = \"fast\"\n", "migrated.toml:2: 'fast' is not a number with a unit",
             "2Gbit"},
         Bad{"[migration]\nbandwidth = \"0MB\"\n", "nothing would move", "no limit"},
-        Bad{"[migration]\nmemory = \"8MiB\"\n", "8MiB for a migration is not possible", "32MiB to 2GiB"},
+        Bad{"[migration]\nmemory = \"8MiB\"\n", "8MiB for a migration is not possible", "64MiB to 2GiB"},
         Bad{"[log]\nlevel = \"loud\"\n", "'loud' is not a log level", "trace, debug"},
         Bad{"[peers.hostb]\n", "migrated.toml:1: [peers.hostb] has no address", "address = "},
         Bad{"[peers.hostb]\naddress = \"hostb:port\"\n", "'hostb:port' is not an address", "10.0.0.2"},

@@ -153,67 +153,56 @@ std::vector<Batch> batches_of(const ByteBuffer& memory, BatchWriter& writer) {
   return batches;
 }
 
+/// By as many workers as the first argument says, all memory as one stream.
 void pack(benchmark::State& state) {
-  const auto method = static_cast<Method>(state.range(0));
   BatchWriter writer(0);
   const auto batches = batches_of(memory_like(kStorePages, 1), writer);
-  Compressor compressor(kWindowLog);
-  compressor.set_level(static_cast<int>(state.range(1)));
-  std::size_t next = 0;
   std::uint64_t in = 0;
   std::uint64_t out = 0;
-  while (state.KeepRunning()) {
-    // From the beginning again: as a new migration, or the window would hold it all.
-    if (next == batches.size()) {
-      state.PauseTiming();
-      compressor = Compressor(kWindowLog);
-      compressor.set_level(static_cast<int>(state.range(1)));
-      next = 0;
-      state.ResumeTiming();
+  for (auto _ : state) {
+    Compressor compressor(kWindowLog, static_cast<int>(state.range(0)));
+    compressor.set_level(static_cast<int>(state.range(1)));
+    ByteBuffer packed;
+    for (const auto& batch : batches) {
+      if (!compressor.pack(batch.bytes, packed)) state.SkipWithError("broken");
+      in += batch.original_bytes;
+      out += std::exchange(packed, {}).size();
     }
-    const auto packed = compressor.pack(method, batches[next].bytes);
-    in += batches[next++].original_bytes;
-    out += packed->bytes.size();
+    if (!compressor.flush(packed)) state.SkipWithError("broken");
+    out += packed.size();
   }
   state.counters["ratio"] = static_cast<double>(in) / static_cast<double>(out);
   state.SetBytesProcessed(static_cast<std::int64_t>(in));
 }
 BENCHMARK(pack)
-    ->ArgNames({"method", "level"})
-    ->Args({1, 0})
-    ->Args({2, 0})
-    ->Args({3, -5})
-    ->Args({3, -1})
-    ->Args({3, 1})
-    ->Args({3, 3})
-    ->Unit(benchmark::kMicrosecond);
+    ->ArgNames({"workers", "level"})
+    ->ArgsProduct({{1, 2}, {-7, 1, 3, 6}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void unpack(benchmark::State& state) {
-  const auto method = static_cast<Method>(state.range(0));
   BatchWriter writer(0);
-  const auto batches = batches_of(memory_like(kStorePages / 4, 1), writer);
-  std::vector<Packed> packed;
-  packed.reserve(batches.size());
-  Compressor compressor(kWindowLog);
-  for (const auto& batch : batches) packed.push_back(*compressor.pack(method, batch.bytes));
-  std::size_t next = 0;
+  ByteBuffer packed;
+  std::uint64_t size = 0;
+  Compressor compressor(kWindowLog, 1);
+  for (const auto& batch : batches_of(memory_like(kStorePages / 4, 1), writer)) {
+    if (!compressor.pack(batch.bytes, packed)) state.SkipWithError("broken");
+    size += batch.original_bytes;
+  }
+  if (!compressor.flush(packed)) state.SkipWithError("broken");
   std::uint64_t bytes = 0;
-  Decompressor decompressor(kWindowLog);
-  while (state.KeepRunning()) {
-    if (next == batches.size()) {
-      state.PauseTiming();
-      decompressor = Decompressor(kWindowLog);
-      next = 0;
-      state.ResumeTiming();
-    }
-    const auto unpacked =
-        decompressor.unpack(packed[next].method, packed[next].bytes, batches[next].bytes.size());
-    if (!unpacked) state.SkipWithError("broken");
-    bytes += batches[next++].original_bytes;
+  for (auto _ : state) {
+    Decompressor decompressor(kWindowLog);
+    const auto ignore = [](ByteView part) {
+      benchmark::DoNotOptimize(part.data());
+      return Result<>();
+    };
+    if (!decompressor.unpack(packed, ignore)) state.SkipWithError("broken");
+    bytes += size;
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
 }
-BENCHMARK(unpack)->ArgName("method")->DenseRange(1, 3)->Unit(benchmark::kMicrosecond);
+BENCHMARK(unpack)->Unit(benchmark::kMillisecond);
 
 /// Pages kept in the store, then sparse differences to them, then zero pages.
 void restore(benchmark::State& state) {
