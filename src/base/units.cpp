@@ -60,6 +60,10 @@ std::string to_string(Milliseconds duration) {
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
 }
 
+std::string to_string(Percent percent) {
+  return fmt::format("{}%", percent.count);
+}
+
 Result<Milliseconds> parse_duration(std::string_view text) {
   static constexpr std::array<Unit, 5> kUnits{
       {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"min", 60'000}, {"h", 3'600'000}}};
@@ -74,6 +78,17 @@ Result<Bytes> parse_bytes(std::string_view text) {
   return parse_scaled(text, kUnits, "64MiB or 1GB").map([](double value) {
     return Bytes{static_cast<std::uint64_t>(std::llround(value))};
   });
+}
+
+Result<Percent> parse_percent(std::string_view text) {
+  constexpr std::uint32_t whole = 100;
+  Percent percent;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, percent.count);
+  if (error == std::errc{} && std::string_view(rest, static_cast<std::size_t>(end - rest)) == "%" &&
+      percent.count <= whole)
+    return percent;
+  return fail(ErrorCode::usage, fmt::format("'{}' is not a percentage", text), "write it like 30%");
 }
 
 Result<Rate> parse_rate(std::string_view text) {

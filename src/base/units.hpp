@@ -27,12 +27,20 @@ struct Rate {
   auto operator<=>(const Rate&) const = default;
 };
 
+/// Of a hundred.
+struct Percent {
+  std::uint32_t count = 0;
+  auto operator<=>(const Percent&) const = default;
+};
+
 /// "4096 B", "1.5 MiB", "12 GiB": binary units, at most three digits.
 std::string to_string(Bytes bytes);
 /// "118 MB/s": decimal units, as networks are quoted.
 std::string to_string(Rate rate);
 /// "18 ms", "1.4 s", "3 min 20 s".
 std::string to_string(Milliseconds duration);
+/// "30%"
+std::string to_string(Percent percent);
 
 /// "300ms", "2s", "1.5s", "10m", "1h"; a bare number is refused, since nobody knows its unit.
 Result<Milliseconds> parse_duration(std::string_view text);
@@ -40,5 +48,7 @@ Result<Milliseconds> parse_duration(std::string_view text);
 Result<Rate> parse_rate(std::string_view text);
 /// "64MiB", "1GB"
 Result<Bytes> parse_bytes(std::string_view text);
+/// "30%": a whole number up to 100; a bare number is refused.
+Result<Percent> parse_percent(std::string_view text);
 
 }  // namespace vmigrate

@@ -22,6 +22,16 @@ TEST(Units, RatesAreBitsOrBytesASecond) {
   for (const char* bad : {"", "100", "fast", "-1MB", "1e30GB"}) EXPECT_FALSE(parse_rate(bad)) << bad;
 }
 
+TEST(Units, PercentagesAreWholeNumbersUpTo100) {
+  EXPECT_EQ(parse_percent("30%"), Percent{30});
+  EXPECT_EQ(parse_percent("0%"), Percent{0});
+  EXPECT_EQ(parse_percent("100%"), Percent{100});
+  EXPECT_EQ(to_string(Percent{30}), "30%");
+  for (const char* bad : {"", "%", "30", "30 %", "30%%", "-1%", "101%", "0.3%", "4294967297%"}) {
+    EXPECT_FALSE(parse_percent(bad)) << bad;
+  }
+}
+
 TEST(Units, PrintsThreeDigits) {
   EXPECT_EQ(to_string(Bytes{0}), "0 B");
   EXPECT_EQ(to_string(Bytes{1536}), "1.5 KiB");
