@@ -37,6 +37,14 @@ Milliseconds FakeHypervisor::max_pause() const {
   return host_->max_pause();
 }
 
+Percent FakeHypervisor::slowdown() const {
+  return host_->slowdown();
+}
+
+void FakeHypervisor::make_busy() {
+  host_->make_busy();
+}
+
 Result<std::vector<DomainSummary>> FakeHypervisor::list() {
   if (auto passed = host_->script.pass(FakeStep::list); !passed) return vmigrate::fail(passed.error());
   std::vector<DomainSummary> summaries;

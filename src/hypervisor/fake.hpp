@@ -48,6 +48,10 @@ class FakeHypervisor : public Hypervisor {
   void kill(const VmId& vm);
   /// The limit that set_max_pause() or begin_outgoing() gave last.
   Milliseconds max_pause() const;
+  /// What set_slowdown() gave last; zero again once the move is over.
+  Percent slowdown() const;
+  /// From now on the VMs change all of their memory as fast as it moves: pass after pass is in vain.
+  void make_busy();
 
   Result<std::vector<DomainSummary>> list() override;
   Result<DomainDescription> describe(const std::string& name_or_uuid) override;

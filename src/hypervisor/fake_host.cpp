@@ -93,6 +93,26 @@ void FakeHost::set_max_pause(Milliseconds pause) {
   max_pause_ = pause;
 }
 
+Percent FakeHost::slowdown() const {
+  const std::lock_guard lock(mutex_);
+  return slowdown_;
+}
+
+void FakeHost::set_slowdown(Percent slowdown) {
+  const std::lock_guard lock(mutex_);
+  slowdown_ = slowdown;
+}
+
+void FakeHost::make_busy() {
+  const std::lock_guard lock(mutex_);
+  busy_ = true;
+}
+
+std::uint32_t FakeHost::next_pass() {
+  const std::lock_guard lock(mutex_);
+  return busy_ ? ++pass_ : 1;
+}
+
 void FakeHost::watch_death(const VmId& vm, std::function<void()> handler) {
   const std::lock_guard lock(death_mutex_);
   death_watches_[vm] = std::move(handler);

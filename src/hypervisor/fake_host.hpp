@@ -43,6 +43,11 @@ class FakeHost {
   void set_findings(std::vector<Finding> outgoing, std::vector<Finding> incoming);
   Milliseconds max_pause() const;
   void set_max_pause(Milliseconds pause);
+  Percent slowdown() const;
+  void set_slowdown(Percent slowdown);
+  void make_busy();
+  /// Of a busy VM every look at the progress is another pass; of others there is one only.
+  std::uint32_t next_pass();
 
   /// `handler` is called, when kill() ends the VM's process. It must not unwatch.
   void watch_death(const VmId& vm, std::function<void()> handler);
@@ -60,6 +65,9 @@ class FakeHost {
   std::vector<Finding> outgoing_findings_;
   std::vector<Finding> incoming_findings_;
   Milliseconds max_pause_{};
+  Percent slowdown_;
+  bool busy_ = false;
+  std::uint32_t pass_ = 0;
 
   // Held while a handler runs, so that unwatch_death() waits for it.
   std::mutex death_mutex_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -64,12 +65,20 @@ class FakeOutgoing : public OutgoingMove {
     progress.total = Bytes{stream_.live.size() + stream_.stopped.size()};
     progress.processed = Bytes{written_};
     progress.remaining = Bytes{progress.total.count - written_};
-    progress.pass = 1;
+    progress.pass = host_->next_pass();
+    if (progress.pass > 1) progress.remaining = progress.total;
+    progress.slowdown = host_->slowdown();
     return progress;
   }
 
   Result<> set_max_pause(Milliseconds pause) override {
     host_->set_max_pause(pause);
+    return {};
+  }
+
+  Result<> set_slowdown(Percent slowdown) override {
+    if (auto passed = host_->script.pass(FakeStep::set_slowdown); !passed) return passed;
+    host_->set_slowdown(std::min(slowdown, options_.max_slowdown));
     return {};
   }
 
@@ -197,6 +206,7 @@ class FakeOutgoing : public OutgoingMove {
   }
 
   void finish(Result<> result) {
+    host_->set_slowdown({});
     host_->note(result ? "outgoing ended" : "outgoing ended: " + result.error().message);
     tell(events_.ended, std::move(result));
   }

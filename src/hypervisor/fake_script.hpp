@@ -27,6 +27,7 @@ enum class FakeStep {
   resume,
   destroy,
   undefine,
+  set_slowdown,
   // of a move that leaves, in this order
   ask_prepare,  ///< before the destination is asked to prepare
   connect,      ///< before QEMU's stream is handed out

@@ -11,8 +11,9 @@ namespace vmigrate::hypervisor {
 namespace {
 
 constexpr std::uint32_t kRequiredFlags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PAUSED;
-constexpr std::uint32_t kAllowedFlags =
-    kRequiredFlags | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_UNSAFE;
+constexpr std::uint32_t kAllowedFlags = kRequiredFlags | VIR_MIGRATE_PERSIST_DEST |
+                                        VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_UNSAFE |
+                                        VIR_MIGRATE_AUTO_CONVERGE;
 
 constexpr std::array<std::string_view, 5> kAllowedParameters{
     VIR_MIGRATE_PARAM_URI, VIR_MIGRATE_PARAM_DEST_NAME, VIR_MIGRATE_PARAM_DEST_XML,

@@ -36,6 +36,7 @@ struct OutgoingOptions {
   Milliseconds max_pause{300};
   Rate bandwidth{};  ///< zero: no limit
   bool keep_source_definition = false;
+  Percent max_slowdown{};  ///< as far as set_slowdown() may go; zero: never
 };
 
 /// How memory moves, as the hypervisor counts it.
@@ -46,6 +47,7 @@ struct MemoryProgress {
   Rate dirty_rate;
   std::uint32_t pass = 0;
   Milliseconds expected_downtime{};
+  Percent slowdown;  ///< the share of time that the VM's vCPUs are kept from running
 };
 
 /// What the source's side of a move tells. Called from threads of the hypervisor; must not block for long.
@@ -75,6 +77,9 @@ class OutgoingMove {
   virtual void abort() = 0;
   virtual Result<MemoryProgress> progress() = 0;
   virtual Result<> set_max_pause(Milliseconds pause) = 0;
+  /// Keeps the VM's vCPUs from running for this share of the time, at most OutgoingOptions::max_slowdown,
+  /// until the move is over. It may take effect with the next pass or the one after only.
+  virtual Result<> set_slowdown(Percent slowdown) = 0;
 };
 
 struct IncomingEvents {

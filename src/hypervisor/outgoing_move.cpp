@@ -8,6 +8,7 @@
 
 #include "base/logging.hpp"
 #include "base/thread_name.hpp"
+#include "hypervisor/throttle.hpp"
 
 namespace vmigrate::hypervisor {
 namespace {
@@ -46,13 +47,14 @@ class Parameters {
   int capacity_ = 0;
 };
 
-unsigned migrate_flags(bool persistent, bool keep_source_definition) {
+unsigned migrate_flags(bool persistent, const OutgoingOptions& options) {
   // PAUSED: Finish loads the VM at the destination and leaves its vCPUs stopped; only the handover starts
   // them. UNSAFE: libvirt knows only file systems that it has heard of and cache modes, and refuses the rest;
   // that both hosts see the same storage was proved by storage_proof.hpp, and the cache modes by the checks.
   unsigned flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PAUSED | VIR_MIGRATE_UNSAFE;
   if (persistent) flags |= VIR_MIGRATE_PERSIST_DEST;
-  if (persistent && !keep_source_definition) flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+  if (persistent && !options.keep_source_definition) flags |= VIR_MIGRATE_UNDEFINE_SOURCE;
+  if (options.max_slowdown > Percent{0}) flags |= VIR_MIGRATE_AUTO_CONVERGE;
   return flags;
 }
 
@@ -140,7 +142,20 @@ Result<> LibvirtOutgoingMove::migrate() {
   if (!destination) return fail(destination.error().in("the destination's libvirt"));
   const Domain domain(::virDomainLookupByUUIDString(source->get(), vm_.text().c_str()));
   if (!domain) return fail(libvirt_error("looking for " + name_));
-  return call_migrate(domain.get(), destination->get());
+  if (options_.max_slowdown == Percent{0}) return call_migrate(domain.get(), destination->get());
+  if (auto held = hold_throttle_back(domain.get()); !held) return held;
+  auto called = call_migrate(domain.get(), destination->get());
+  if (!called) forget_throttle();
+  return called;
+}
+
+/// Nothing is slowed any more, now that QEMU's migration is over; but somebody may move the VM by other
+/// means.
+void LibvirtOutgoingMove::forget_throttle() {
+  const auto domain = link_->find(vm_);
+  if (!domain || !*domain) return;
+  if (const auto reset = reset_throttle(domain->get()); !reset)
+    spdlog::warn("{}: {}", name_, reset.error().message);
 }
 
 Result<> LibvirtOutgoingMove::call_migrate(virDomainPtr domain, virConnectPtr destination) {
@@ -155,7 +170,7 @@ Result<> LibvirtOutgoingMove::call_migrate(virDomainPtr domain, virConnectPtr de
                    std::max<unsigned long long>(1, options_.bandwidth.bytes_per_second / mebibyte));
   }
   const Domain moved(::virDomainMigrate3(domain, destination, parameters.list(), parameters.count(),
-                                         migrate_flags(persistent_, options_.keep_source_definition)));
+                                         migrate_flags(persistent_, options_)));
   if (!moved) return fail(libvirt_error("libvirt's migration"));
   return {};
 }
@@ -327,6 +342,9 @@ Result<MemoryProgress> LibvirtOutgoingMove::progress() {
       Rate{number(VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) * number(VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE)};
   progress.pass = static_cast<std::uint32_t>(number(VIR_DOMAIN_JOB_MEMORY_ITERATION));
   progress.expected_downtime = Milliseconds(number(VIR_DOMAIN_JOB_DOWNTIME));
+  int throttle = 0;
+  if (::virTypedParamsGetInt(list, count, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE, &throttle) == 1)
+    progress.slowdown = Percent{static_cast<std::uint32_t>(std::max(throttle, 0))};
   ::virTypedParamsFree(list, count);
   return progress;
 }
@@ -340,6 +358,15 @@ Result<> LibvirtOutgoingMove::set_max_pause(Milliseconds pause) {
     return fail(libvirt_error("limiting the pause"));
   }
   return {};
+}
+
+Result<> LibvirtOutgoingMove::set_slowdown(Percent slowdown) {
+  slowdown = std::min(slowdown, options_.max_slowdown);
+  if (slowdown == Percent{0}) return {};
+  const auto domain = link_->find(vm_);
+  if (!domain) return fail(domain.error());
+  if (!*domain) return fail(ErrorCode::not_found, "the VM is gone");
+  return throttle(domain->get(), slowdown);
 }
 
 }  // namespace vmigrate::hypervisor

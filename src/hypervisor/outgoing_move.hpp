@@ -33,6 +33,7 @@ class LibvirtOutgoingMove final : public OutgoingMove {
   void abort() override;
   Result<MemoryProgress> progress() override;
   Result<> set_max_pause(Milliseconds pause) override;
+  Result<> set_slowdown(Percent slowdown) override;
 
  private:
   struct Sockets {
@@ -46,6 +47,7 @@ class LibvirtOutgoingMove final : public OutgoingMove {
   // "move-NAME"
   void run();
   Result<> migrate();
+  void forget_throttle();
   Result<> call_migrate(virDomainPtr domain, virConnectPtr destination);
   Result<> outcome(Result<> called);
   void make_it_run_again();

@@ -131,6 +131,12 @@ TEST_F(DestinationGateTest, RefusesOtherKindsOfMigration) {
   }
 }
 
+TEST_F(DestinationGateTest, LetsAVmThroughThatMayBeSlowedWhereItComesFrom) {
+  Call call;
+  call.flags |= VIR_MIGRATE_AUTO_CONVERGE;
+  EXPECT_EQ(refusal(call), "");
+}
+
 TEST_F(DestinationGateTest, RefusesAnotherVm) {
   EXPECT_THAT(refusal(Call{}.with(VIR_MIGRATE_PARAM_DEST_XML, definition(kOtherUuid))),
               HasSubstr("another VM"));
