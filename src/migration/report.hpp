@@ -46,6 +46,8 @@ struct Progress {
   std::optional<Milliseconds> pause;      ///< as things stand
   Milliseconds max_pause{};
   Milliseconds elapsed{};
+  Percent slowdown;             ///< the share of time that the VM is kept from running
+  std::string slowdown_reason;  ///< empty when it is not slowed
 };
 
 /// What a completed migration cost. All times but `load` and `start` are on the source's clock.
@@ -59,6 +61,7 @@ struct Receipt {
   Bytes guest_bytes;
   Bytes wire_bytes;
   std::uint32_t passes = 0;
+  Percent slowdown;  ///< the most that the VM was slowed
   bool memory_verified =
       false;  ///< both hosts summed up the same stream; the destination starts nothing else
   std::vector<AnnouncedInterface> announcements;

@@ -46,6 +46,7 @@ SourceMigration::SourceMigration(Edges edges, const MigrationId& id, hypervisor:
       recovered_(false),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
+      convergence_(options_.max_slowdown),
       started_(edges_.clock.now()) {
   report_.progress.max_pause = options_.max_pause;
   report_.progress.memory_total = domain_.memory;
@@ -195,6 +196,7 @@ Result<> SourceMigration::begin() {
   options.max_pause = downtime_limit_;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
+  options.max_slowdown = options_.max_slowdown;
   // Letters are dropped once this is gone, whenever the hypervisor's threads come to speak.
   auto mailbox = mailbox_;
   hypervisor::OutgoingEvents events;
@@ -368,6 +370,7 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
   progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, report_.progress);
   raise_downtime_limit(memory.pass);
+  show_slowdown(memory.slowdown);
   watch_for_stall(memory);
   report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
   publish();
@@ -403,15 +406,38 @@ void SourceMigration::watch_for_stall(const hypervisor::MemoryProgress& memory) 
   if (stall_dealt_with_) return;
   const auto now = edges_.clock.now();
   const bool may_stop = downtime_limit_ >= options_.max_pause;
-  const bool hopeless = stall_watch_.is_hopeless(memory.pass, memory.remaining, may_stop, now);
+  const auto verdict = convergence_.judge(memory.pass, memory.remaining, may_stop, now);
+  if (verdict.slowdown > slowdown_) slow_down(verdict.slowdown);
   const bool late = options_.finish_by && now - started_ >= *options_.finish_by;
-  if (!hopeless && !late) return;
+  if (!verdict.hopeless && !late) return;
+  on_stall(fmt::format("{}; {} are left{}{}", rates_in_words(), vmigrate::to_string(memory.remaining),
+                       late ? fmt::format(" after {}", vmigrate::to_string(*options_.finish_by)) : "",
+                       most_slowed_ > Percent{0}
+                           ? fmt::format(", although it was slowed by {}", vmigrate::to_string(most_slowed_))
+                           : ""));
+}
+
+std::string SourceMigration::rates_in_words() const {
   const auto& progress = report_.progress;
-  on_stall(fmt::format("{} changes {} of memory a second and {} a second are moved; {} are left{}",
-                       record_.vm_name, vmigrate::to_string(Bytes{progress.dirty_rate.bytes_per_second}),
-                       vmigrate::to_string(Bytes{progress.guest_rate.bytes_per_second}),
-                       vmigrate::to_string(memory.remaining),
-                       late ? fmt::format(" after {}", vmigrate::to_string(*options_.finish_by)) : ""));
+  return fmt::format("{} changes {} of memory a second and {} a second are moved", record_.vm_name,
+                     vmigrate::to_string(Bytes{progress.dirty_rate.bytes_per_second}),
+                     vmigrate::to_string(Bytes{progress.guest_rate.bytes_per_second}));
+}
+
+void SourceMigration::slow_down(Percent slowdown) {
+  slowdown_ = slowdown;
+  if (!move_) return;
+  spdlog::info("{}: slowing the VM by {}: {}", label(), vmigrate::to_string(slowdown), rates_in_words());
+  if (const auto set = move_->set_slowdown(slowdown); !set)
+    spdlog::warn("{}: cannot slow the VM: {}", label(), set.error().message);
+}
+
+void SourceMigration::show_slowdown(Percent slowdown) {
+  auto& progress = report_.progress;
+  most_slowed_ = std::max(most_slowed_, slowdown);
+  if (slowdown == progress.slowdown) return;
+  progress.slowdown = slowdown;
+  progress.slowdown_reason = slowdown > Percent{0} ? rates_in_words() : "";
 }
 
 void SourceMigration::on_stall(const std::string& why) {
@@ -426,7 +452,7 @@ void SourceMigration::on_stall(const std::string& why) {
   apply(
       source::Failed{{ErrorCode::not_converging, why,
                       "allow a longer pause (--max-pause) or a pause as long as it takes (--on-stall pause), "
-                      "or move it when it does less"}});
+                      "let it be slowed further (--max-slowdown), or move it when it does less"}});
 }
 
 // --- What it leads to

@@ -26,6 +26,7 @@ struct StartOptions {
   bool keep_source_definition = false;
   std::optional<Milliseconds> finish_by;  ///< after the request; then on_stall
   OnStall on_stall = OnStall::abort;
+  Percent max_slowdown;  ///< as far as it may be slowed before on_stall; zero: never
   std::string requested_by;
 };
 
@@ -78,6 +79,9 @@ class SourceMigration {
   bool set_downtime_limit(Milliseconds limit);
   void watch_for_stall(const hypervisor::MemoryProgress& memory);
   void on_stall(const std::string& why);
+  void slow_down(Percent slowdown);
+  void show_slowdown(Percent slowdown);
+  std::string rates_in_words() const;
 
   // What it leads to. Only `record` can fail for good; the others come back as events, or try again.
   Result<> act(handover::source::Action action);
@@ -135,8 +139,10 @@ class SourceMigration {
   std::optional<ProgressMeter> progress_meter_;
   Bytes destination_memory_;
   Milliseconds downtime_limit_{};
-  StallWatch stall_watch_;
+  Convergence convergence_;
   bool stall_dealt_with_ = false;
+  Percent slowdown_;     ///< asked for
+  Percent most_slowed_;  ///< that there was
 
   MonotonicTime started_;
   std::optional<MonotonicTime> vcpus_stopped_;

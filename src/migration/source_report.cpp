@@ -35,6 +35,7 @@ void SourceMigration::publish() {
 
 void SourceMigration::enter(Phase phase) {
   report_.phase = phase;
+  if (phase != Phase::memory) show_slowdown({});
   report_.progress.elapsed = between(started_, edges_.clock.now());
   publish();
 }
@@ -121,6 +122,7 @@ Receipt SourceMigration::receipt() const {
     receipt.wire_bytes = {counters.wire_bytes};
     receipt.passes = counters.passes;
   }
+  receipt.slowdown = most_slowed_;
   receipt.memory_verified = true;
   receipt.announcements = verdict_.announcements;
   return receipt;

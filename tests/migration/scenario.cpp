@@ -50,7 +50,7 @@ void ScenarioHost::start_daemon() {
   auto watched = std::make_unique<WatchedJournal>(name, world_, std::move(*real));
   journal = watched.get();
   journal_ = std::move(watched);
-  const Edges edges{hypervisor, *dialer_, *journal_, announcer_, clock_, name, folder_, quick()};
+  const Edges edges{hypervisor, *dialer_, *journal_, announcer_, clock, name, folder_, quick()};
   daemon_ = std::make_unique<Manager>(edges, "test", [this](const Report& report) {
     const std::lock_guard lock(mutex_);
     reports_.push_back(report);

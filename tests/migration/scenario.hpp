@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -68,6 +69,16 @@ class FakeAnnouncer : public announce::Announcer {
   const std::shared_ptr<hypervisor::FakeWorld> world_;
 };
 
+/// A clock that a test can put forward.
+class ForwardClock : public Clock {
+ public:
+  MonotonicTime now() const override { return Clock::now() + ahead_.load(); }
+  void advance(Milliseconds by) { ahead_ = ahead_.load() + by; }
+
+ private:
+  std::atomic<Milliseconds> ahead_{Milliseconds(0)};
+};
+
 /// One host: its hypervisor and its disk outlive the daemon, which can be killed and started.
 class ScenarioHost {
  public:
@@ -86,6 +97,7 @@ class ScenarioHost {
   const std::string name;
   hypervisor::FakeHypervisor hypervisor;
   WatchedJournal* journal = nullptr;
+  ForwardClock clock;
 
  private:
   LoopbackNetwork& network_;
@@ -94,7 +106,6 @@ class ScenarioHost {
   const std::unique_ptr<peer::Dialer> dialer_;
   std::unique_ptr<handover::Journal> journal_;
   FakeAnnouncer announcer_;
-  Clock clock_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Report> reports_;

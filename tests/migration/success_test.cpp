@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include "scenario.hpp"
 
 namespace vmigrate::migration {
@@ -162,6 +164,80 @@ TEST_F(Scenario, AMoveThatIsNotDoneInTimePausesTheVmWhenAskedTo) {
   a.hypervisor.script().release(FakeStep::memory);
   EXPECT_EQ(a.await_end(*id).phase, Phase::completed);
   expect_runs_only_on(b);
+}
+
+/// Its VM changes its memory as fast as it moves, and time flies.
+class BusyScenario : public Scenario {
+ protected:
+  BusyScenario() {
+    a.hypervisor.make_busy();
+    a.hypervisor.script().hold(FakeStep::memory);
+  }
+
+  MigrationId start_slowing(std::uint32_t most) {
+    StartOptions options;
+    options.host = "hostb";
+    options.max_slowdown = Percent{most};
+    const auto id = a.daemon().start("web1", options);
+    EXPECT_TRUE(id);
+    return id.value_or(MigrationId{});
+  }
+
+  /// The more reports there are, the later it is.
+  Report await_in_time(const MigrationId& id, const std::string& what,
+                       const std::function<bool(const Report&)>& fits) {
+    return a.await(what, [&](const Report& report) {
+      a.clock.advance(Milliseconds(100));
+      return report.id == id && (fits(report) || has_ended(report.phase));
+    });
+  }
+};
+
+TEST_F(BusyScenario, IsSlowedStepByStepAndTheReceiptTellsHowFar) {
+  const auto id = start_slowing(25);
+  await_in_time(id, "25%", [](const Report& report) { return report.progress.slowdown == Percent{25}; });
+  a.hypervisor.script().release(FakeStep::memory);
+  const auto end = a.await_end(id);
+  EXPECT_EQ(end.phase, Phase::completed);
+  ASSERT_TRUE(end.receipt);
+  EXPECT_EQ(end.receipt->slowdown, Percent{25});
+  EXPECT_EQ(end.progress.slowdown, Percent{0});
+  std::vector<std::uint32_t> steps{0};
+  for (const auto& report : a.reports_of(id)) {
+    const auto& progress = report.progress;
+    EXPECT_EQ(progress.slowdown_reason.empty(), progress.slowdown == Percent{0});
+    if (report.phase == Phase::memory && progress.slowdown.count != steps.back())
+      steps.push_back(progress.slowdown.count);
+  }
+  EXPECT_EQ(steps, (std::vector<std::uint32_t>{0, 10, 20, 25}));
+  expect_runs_only_on(b);
+}
+
+TEST_F(BusyScenario, IsGivenUpOnlyWhenTheCapDoesNotHelp) {
+  const auto id = start_slowing(20);
+  await_in_time(id, "the end", [](const Report&) { return false; });
+  const auto end = a.await_end(id);
+  EXPECT_EQ(end.phase, Phase::failed);
+  EXPECT_EQ(end.error->code, ErrorCode::not_converging);
+  EXPECT_THAT(end.error->message, testing::HasSubstr("slowed by 20%"));
+  EXPECT_EQ(a.hypervisor.slowdown(), Percent{0});
+  expect_runs_only_on(a);
+}
+
+TEST_F(BusyScenario, IsNotSlowedUnasked) {
+  const auto id = start_slowing(0);
+  await_in_time(id, "the end", [](const Report&) { return false; });
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  for (const auto& report : a.reports_of(id)) EXPECT_EQ(report.progress.slowdown, Percent{0});
+}
+
+TEST_F(BusyScenario, IsGivenUpAllTheSameWhenItCannotBeSlowed) {
+  a.hypervisor.script().fail(FakeStep::set_slowdown, Error{ErrorCode::failed, "QEMU does not"}, 9);
+  const auto id = start_slowing(20);
+  await_in_time(id, "the end", [](const Report&) { return false; });
+  const auto end = a.await_end(id);
+  EXPECT_EQ(end.error->code, ErrorCode::not_converging);
+  expect_runs_only_on(a);
 }
 
 }  // namespace
