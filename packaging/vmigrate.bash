@@ -18,7 +18,7 @@ _vmigrate() {
   for ((index = 1; index < COMP_CWORD; index++)); do
     word=${COMP_WORDS[index]}
     case $word in
-      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --on-stall | --i-have-fenced | -n | --limit) ((index++)) ;;
+      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --max-slowdown | --on-stall | --i-have-fenced | -n | --limit) ((index++)) ;;
       -*) ;;
       *) if [[ -z $command ]]; then command=$word; else ((position++)); fi ;;
     esac
@@ -28,7 +28,7 @@ _vmigrate() {
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --i-have-fenced) words=$(_vmigrate_hosts) ;;
     --on-stall) words='abort pause' ;;
-    --max-pause | --bandwidth | --finish-by | -n | --limit) return ;;
+    --max-pause | --bandwidth | --finish-by | --max-slowdown | -n | --limit) return ;;
     *)
       if [[ $current == -* ]]; then
         # shellcheck disable=SC2086 # no command is no word

@@ -13,6 +13,7 @@ namespace {
 
 constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
 constexpr Milliseconds kLongestMigration = std::chrono::hours(24 * 30);
+constexpr Percent kMostSlowdown{90};  // as the daemon has it
 
 struct Arguments {
   std::string vm;
@@ -22,6 +23,7 @@ struct Arguments {
   bool keep_source_definition = false;
   Milliseconds finish_by{};
   control::OnStall on_stall = control::ON_STALL_UNSPECIFIED;
+  Percent max_slowdown;
   bool detach = false;
   bool check_only = false;
 };
@@ -43,6 +45,17 @@ Rate bandwidth_argument(const std::string& text) {
   return *rate;
 }
 
+Percent slowdown_argument(const std::string& text) {
+  const auto percent = parse_percent(text);
+  if (!percent)
+    throw CLI::ValidationError("--max-slowdown", percent.error().message + "; " + percent.error().hint);
+  if (*percent > kMostSlowdown) {
+    throw CLI::ValidationError("--max-slowdown", fmt::format("'{}' is not possible; 0% to {} is", text,
+                                                             vmigrate::to_string(kMostSlowdown)));
+  }
+  return *percent;
+}
+
 control::OnStall on_stall_argument(const std::string& text) {
   if (text == "abort") return control::ON_STALL_ABORT;
   if (text == "pause") return control::ON_STALL_PAUSE;
@@ -59,6 +72,7 @@ control::Request request_for(const Arguments& arguments) {
   start->set_keep_source_definition(arguments.keep_source_definition);
   start->set_finish_by_ms(static_cast<std::uint32_t>(arguments.finish_by.count()));
   start->set_on_stall(arguments.on_stall);
+  start->set_max_slowdown_percent(arguments.max_slowdown.count);
   start->set_wait(!arguments.detach);
   return request;
 }
@@ -112,6 +126,12 @@ void add_start(CLI::App& app, Command* command) {
          },
          "After this time, like 10m, do what --on-stall says (default: no limit)")
       ->type_name("TIME");
+  sub->add_option_function<std::string>(
+         "--max-slowdown",
+         [=](const std::string& text) { arguments->max_slowdown = slowdown_argument(text); },
+         "If the VM changes its memory faster than it can be moved: slow it step by step, by up to this "
+         "share of its time, like 30%, before --on-stall (default: 0%, never)")
+      ->type_name("PERCENT");
   sub->add_option_function<std::string>(
          "--on-stall", [=](const std::string& text) { arguments->on_stall = on_stall_argument(text); },
          "If the VM changes its memory faster than it can be moved: abort the move, or pause the VM for as "

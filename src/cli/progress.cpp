@@ -43,13 +43,21 @@ std::string pause_forecast(const control::Progress& progress) {
              : fmt::format("{} of {} allowed", pause, milliseconds(progress.max_pause_ms()));
 }
 
+std::string slowdown(const control::Progress& progress) {
+  return progress.slowdown_percent() == 0 ? ""
+                                          : fmt::format(", guest slowed by {}%", progress.slowdown_percent());
+}
+
 std::string memory_forecast(const control::Progress& progress) {
   const auto pause = pause_forecast(progress);
   const auto with_pause = [&](const std::string& text) { return pause.empty() ? text : text + ", " + pause; };
+  const auto slowed = slowdown(progress);
   if (!progress.converging())
-    return with_pause("not converging: the guest dirties memory faster than it moves");
-  if (progress.forecast_left_ms() == 0) return with_pause("measuring");
-  return with_pause(fmt::format("converging: ~{} left", milliseconds(progress.forecast_left_ms())));
+    return with_pause("not converging: the guest dirties memory faster than it moves" + slowed);
+  const auto because = slowed.empty() ? "" : slowed + ", as it dirties memory too fast";
+  if (progress.forecast_left_ms() == 0) return with_pause("measuring" + because);
+  return with_pause(
+      fmt::format("converging: ~{} left{}", milliseconds(progress.forecast_left_ms()), because));
 }
 
 /// What happens now, in words.

@@ -49,6 +49,8 @@ std::string announcement_text(const control::Announcement& announcement) {
 std::string receipt_lines(const control::Migration& migration, const Style& style) {
   const auto& receipt = migration.receipt();
   auto text = labelled("pause", pause_text(migration)) + labelled("memory", memory_text(receipt));
+  if (receipt.slowdown_percent() > 0)
+    text += labelled("slowed", fmt::format("by up to {}%, to converge", receipt.slowdown_percent()));
   text += labelled("checksum", receipt.memory_verified()
                                    ? toned("the memory stream was the same on both hosts", Tone::good, style)
                                    : toned("not compared", Tone::warning, style));

@@ -120,6 +120,16 @@ void Api::start(const control::Start& request, const control::Caller& caller,
          kSameVersion},
         whereabouts(request.vm())));
   }
+  // What is kept from running nearly all the time is as good as paused, and that is on_stall's to decide.
+  constexpr Percent most_slowdown{90};
+  if (Percent{request.max_slowdown_percent()} > most_slowdown) {
+    return responder->finish(error_response(
+        {ErrorCode::usage,
+         fmt::format("a VM can be slowed by at most {}, not {}", vmigrate::to_string(most_slowdown),
+                     vmigrate::to_string(Percent{request.max_slowdown_percent()})),
+         ""},
+        whereabouts(request.vm())));
+  }
   migration::StartOptions options;
   options.host = request.host();
   options.max_pause = request.max_pause_ms() == 0 ? parts_.configuration.migration.max_pause
@@ -129,6 +139,7 @@ void Api::start(const control::Start& request, const control::Caller& caller,
   options.keep_source_definition = request.keep_source_definition();
   if (request.finish_by_ms() > 0) options.finish_by = Milliseconds(request.finish_by_ms());
   if (request.on_stall() == control::ON_STALL_PAUSE) options.on_stall = migration::OnStall::pause;
+  options.max_slowdown = Percent{request.max_slowdown_percent()};
   options.requested_by = fmt::format("{} (uid {})", caller.user, caller.uid);
   const auto migration = parts_.manager.start(request.vm(), std::move(options));
   if (!migration) return responder->finish(error_response(migration.error(), whereabouts(request.vm())));

@@ -30,6 +30,8 @@ void fill(const migration::Progress& from, control::Progress* to) {
   to->set_forecast_pause_ms(milliseconds(from.pause.value_or(Milliseconds(0))));
   to->set_max_pause_ms(milliseconds(from.max_pause));
   to->set_elapsed_ms(milliseconds(from.elapsed));
+  to->set_slowdown_percent(from.slowdown.count);
+  to->set_slowdown_reason(from.slowdown_reason);
 }
 
 void fill(const migration::Receipt& from, control::Receipt* to) {
@@ -42,6 +44,7 @@ void fill(const migration::Receipt& from, control::Receipt* to) {
   to->set_guest_bytes(from.guest_bytes.count);
   to->set_wire_bytes(from.wire_bytes.count);
   to->set_passes(from.passes);
+  to->set_slowdown_percent(from.slowdown.count);
   to->set_memory_verified(from.memory_verified);
   for (const auto& announced : from.announcements) {
     auto* item = to->add_announcements();

@@ -74,13 +74,14 @@ TEST_F(FollowTest, OffATerminalNothingIsSaidTwice) {
 }
 
 TEST_F(FollowTest, TheRequestSaysWhatWasAskedFor) {
-  start({"--max-pause", "50ms", "--bandwidth", "2Gbit", "--keep-source-definition"});
+  start({"--max-pause", "50ms", "--bandwidth", "2Gbit", "--keep-source-definition", "--max-slowdown", "30%"});
   const auto& asked = request_.start();
   EXPECT_EQ(asked.vm(), "web1");
   EXPECT_EQ(asked.host(), "hostb");
   EXPECT_EQ(asked.max_pause_ms(), 50u);
   EXPECT_EQ(asked.bandwidth(), 250'000'000u);
   EXPECT_TRUE(asked.keep_source_definition());
+  EXPECT_EQ(asked.max_slowdown_percent(), 30u);
   EXPECT_TRUE(asked.wait());
 }
 

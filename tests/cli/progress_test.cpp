@@ -47,6 +47,18 @@ TEST(ProgressLines, SayThatItDoesNotConverge) {
             "300 ms allowed");
 }
 
+TEST(ProgressLines, SayHowFarTheGuestIsSlowedAndWhy) {
+  auto migration = moving_memory();
+  migration.mutable_progress()->set_slowdown_percent(20);
+  EXPECT_THAT(
+      progress_text(migration),
+      testing::HasSubstr("converging: ~1.4 s left, guest slowed by 20%, as it dirties memory too fast"));
+  migration.mutable_progress()->set_converging(false);
+  EXPECT_THAT(
+      progress_text(migration),
+      testing::HasSubstr("the guest dirties memory faster than it moves, guest slowed by 20%, pause"));
+}
+
 TEST(ProgressLines, HaveWordsForEveryPhase) {
   EXPECT_THAT(progress_lines(migration_in(control::CHECK), {}, kWide),
               ElementsAre("web1 → hostb   check", "asking whether web1 can run on hostb"));

@@ -44,6 +44,13 @@ TEST_F(Render, AReceiptSaysWhatWentLessWell) {
             "  network   52:54:00:12:34:56 not announced: its bridge is an Open vSwitch\n");
 }
 
+TEST_F(Render, AReceiptSaysHowFarTheVmWasSlowed) {
+  auto migration = completed();
+  migration.mutable_receipt()->set_slowdown_percent(20);
+  EXPECT_THAT(render_receipt(migration, kPlain),
+              testing::HasSubstr("\n  slowed    by up to 20%, to converge\n"));
+}
+
 TEST_F(Render, WithoutAReceiptTheOutcomeIsSaid) {
   auto migration = completed();
   migration.clear_receipt();

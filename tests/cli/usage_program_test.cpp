@@ -24,6 +24,8 @@ TEST_F(UsageTest, WhatMakesNoSenseIsSaidWithTheWayToHelp) {
       {{"start", "web1", "hostb", "--max-pause", "0ms"}, "'0ms' is not possible"},
       {{"start", "web1", "hostb", "--bandwidth", "fast"}, "write it like 2Gbit"},
       {{"start", "web1", "hostb", "--bandwidth", "0MB"}, "nothing would move"},
+      {{"start", "web1", "hostb", "--max-slowdown", "30"}, "'30' is not a percentage; write it like 30%"},
+      {{"start", "web1", "hostb", "--max-slowdown", "91%"}, "'91%' is not possible; 0% to 90% is"},
       {{"list", "-o", "xml"}, "'xml' is not a format; use table, json or ndjson"},
       {{"list", "--bogus"}, "not expected: --bogus"},
       {{"history", "-n", "0"}, "--limit"},

@@ -149,6 +149,18 @@ TEST_F(ApiMigrationsTest, AWishForAStallThatItDoesNotKnowIsRefusedAndNotGuessed)
   EXPECT_THAT(board_.active(), IsEmpty());
 }
 
+TEST_F(ApiMigrationsTest, SlowingAVmToAStandstillIsRefused) {
+  for (const std::uint32_t percent : {91U, 100U, 4'000'000'000U}) {
+    auto request = start_request();
+    request.mutable_start()->set_max_slowdown_percent(percent);
+    const auto error = answer(request).error();
+    EXPECT_EQ(error.code(), 2U);
+    EXPECT_EQ(error.vm_state(), "web1 runs on hosta");
+    EXPECT_THAT(error.message(), HasSubstr("at most 90%"));
+  }
+  EXPECT_THAT(board_.active(), IsEmpty());
+}
+
 // --- Watch
 
 TEST_F(ApiMigrationsTest, AWatcherSeesTheRestAndTheEnd) {

@@ -37,7 +37,9 @@ migration::Report full_report() {
                      .time_left = Milliseconds(8),
                      .pause = Milliseconds(9),
                      .max_pause = Milliseconds(10),
-                     .elapsed = Milliseconds(11)};
+                     .elapsed = Milliseconds(11),
+                     .slowdown = Percent{12},
+                     .slowdown_reason = "it changes too much"};
   report.receipt = migration::Receipt{.total = Milliseconds(21),
                                       .pause = Milliseconds(22),
                                       .last_pages = Milliseconds(23),
@@ -47,6 +49,7 @@ migration::Report full_report() {
                                       .guest_bytes = Bytes{1ULL << 42},
                                       .wire_bytes = Bytes{28},
                                       .passes = 29,
+                                      .slowdown = Percent{30},
                                       .memory_verified = true,
                                       .announcements = {{.mac = "52:54:00:12:34:56",
                                                          .frames = 3,
@@ -93,20 +96,23 @@ TEST(ReportProto, SaysWhichMigrationItIs) {
 
 TEST(ReportProto, CarriesEveryNumberOfTheProgress) {
   const auto said = to_proto(full_report()).progress();
-  EXPECT_THAT(std::vector<std::uint64_t>({said.memory_pass(), said.memory_total(), said.memory_processed(),
-                                          said.memory_remaining(), said.guest_rate(), said.wire_rate(),
-                                          said.dirty_rate(), said.forecast_left_ms(),
-                                          said.forecast_pause_ms(), said.max_pause_ms(), said.elapsed_ms()}),
-              ElementsAre(1, 1ULL << 41, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+  EXPECT_THAT(
+      std::vector<std::uint64_t>({said.memory_pass(), said.memory_total(), said.memory_processed(),
+                                  said.memory_remaining(), said.guest_rate(), said.wire_rate(),
+                                  said.dirty_rate(), said.forecast_left_ms(), said.forecast_pause_ms(),
+                                  said.max_pause_ms(), said.elapsed_ms(), said.slowdown_percent()}),
+      ElementsAre(1, 1ULL << 41, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_EQ(said.slowdown_reason(), "it changes too much");
   EXPECT_TRUE(said.converging());
 }
 
 TEST(ReportProto, CarriesEveryNumberOfTheReceipt) {
   const auto said = to_proto(full_report()).receipt();
-  EXPECT_THAT(std::vector<std::uint64_t>({said.total_ms(), said.pause_ms(), said.last_pages_ms(),
-                                          said.load_ms(), said.start_ms(), said.release_ms(),
-                                          said.guest_bytes(), said.wire_bytes(), said.passes()}),
-              ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29));
+  EXPECT_THAT(
+      std::vector<std::uint64_t>({said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(),
+                                  said.start_ms(), said.release_ms(), said.guest_bytes(), said.wire_bytes(),
+                                  said.passes(), said.slowdown_percent()}),
+      ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30));
   EXPECT_TRUE(said.memory_verified());
   ASSERT_THAT(said.announcements(), SizeIs(1));
   EXPECT_EQ(said.announcements(0).mac(), "52:54:00:12:34:56");
