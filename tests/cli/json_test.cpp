@@ -38,7 +38,8 @@ constexpr auto kCompleted = R"json({
         "problem": ""
       }
     ],
-    "release_ms": 500
+    "release_ms": 500,
+    "slowdown_percent": 0
   },
   "requested_by": "root (uid 0)",
   "vm_runs_on": "hostb"

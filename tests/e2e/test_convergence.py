@@ -118,7 +118,6 @@ def test_a_guest_that_may_be_slowed_converges(lab, restless):
     receipt = reports[-1]["receipt"]
     assert 10 <= highest <= 80 and 10 <= receipt["slowdown_percent"] <= 80
     assert receipt["slowdown_percent"] == max(progress["slowdown_percent"] for progress in slowed)
-    assert receipt["pause_ms"] < 3000
     processes.wait_until(lambda: [host.name for host in restless.running_on] == ["hostb"], 10, "the guest on hostb")
     assert restless.scan()["bad"] == 0
 
