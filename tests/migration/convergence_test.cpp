@@ -53,7 +53,7 @@ TEST(StallWatch, PassesOfLessThanASecondAreSeenThroughTheLuckOfTheLooks) {
   std::uint32_t pass = 0;
   for (; !hopeless && pass < 100; ++pass) {
     for (std::uint64_t look = 0; look < 3; ++look) {
-      const std::uint64_t done = look * 30 + (pass * 7 + look * 11) % 30;
+      const std::uint64_t done = look * 30 + (pass * 17 + look * 11) % 30;
       hopeless = watch.is_hopeless(pass + 1, {5'000'000 * (100 - done)}, true,
                                    now += std::chrono::milliseconds(270));
     }
