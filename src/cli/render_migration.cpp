@@ -20,7 +20,11 @@ std::string pause_text(const control::Migration& migration) {
                         milliseconds(receipt.load_ms()), milliseconds(receipt.start_ms()));
   }
   const auto allowed = migration.progress().max_pause_ms();
-  return allowed == 0 ? text : fmt::format("{} ({} allowed)", text, milliseconds(allowed));
+  if (allowed == 0) return text;
+  const auto expected = receipt.expected_pause_ms();
+  return fmt::format("{} ({}{} allowed)", text,
+                     expected == 0 ? "" : fmt::format("~{} expected, ", milliseconds(expected)),
+                     milliseconds(allowed));
 }
 
 std::string memory_text(const control::Receipt& receipt) {

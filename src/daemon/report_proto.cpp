@@ -45,6 +45,7 @@ void fill(const migration::Receipt& from, control::Receipt* to) {
   to->set_wire_bytes(from.wire_bytes.count);
   to->set_passes(from.passes);
   to->set_slowdown_percent(from.slowdown.count);
+  to->set_expected_pause_ms(milliseconds(from.expected_pause.value_or(Milliseconds(0))));
   to->set_memory_verified(from.memory_verified);
   for (const auto& announced : from.announcements) {
     auto* item = to->add_announcements();

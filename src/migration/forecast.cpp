@@ -36,15 +36,4 @@ std::optional<Milliseconds> time_to_switchover(Bytes remaining, Rate moved, Rate
   return from_seconds(excess / (per_second(moved) - per_second(dirtied)));
 }
 
-Milliseconds downtime_limit(std::uint32_t pass, Milliseconds first, Milliseconds max_pause) {
-  // The first pass moves everything, and only the second shows what the guest dirties meanwhile.
-  const std::uint32_t doublings = std::min(pass > 2 ? pass - 2 : 0U, 20U);
-  return std::min(max_pause, first * (1U << doublings));
-}
-
-std::optional<Milliseconds> pause_if_stopped_now(Bytes remaining, Rate moved) {
-  if (moved.bytes_per_second == 0) return std::nullopt;
-  return from_seconds(static_cast<double>(remaining.count) / per_second(moved));
-}
-
 }  // namespace vmigrate::migration

@@ -114,7 +114,7 @@ StreamDigest OutgoingStream::digest(Milliseconds patience) const {
 
 OutgoingStream::Counters OutgoingStream::counters() const {
   const std::lock_guard lock(mutex_);
-  return {sender_.wire_bytes(), splitter_.guest_bytes(), splitter_.passes()};
+  return {sender_.wire_bytes(), splitter_.guest_bytes(), splitter_.passes(), network_};
 }
 
 void OutgoingStream::pump() {
@@ -162,6 +162,7 @@ bool OutgoingStream::await_bytes() const {
 
 Result<> OutgoingStream::carry(ByteView bytes) {
   feed(bytes);
+  if (splitter_.passes() > std::exchange(passes_seen_, splitter_.passes())) events_.pass_begun(passes_seen_);
   if (splitter_.vcpus_stopped() && !std::exchange(stop_seen_, true)) {
     // The destination works on the beginning of the last pages while their end is still being packed.
     batch_size_ = std::min(batch_size_, kLastBatches);
@@ -211,6 +212,10 @@ void OutgoingStream::choose_effort() {
   spdlog::debug(
       "waited {:.0f} % for the network, packed {:.0f} %, {:.0f} MB/s, {:.0f} on the wire: effort {}",
       load.network * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6, static_cast<int>(effort));
+  {
+    const std::lock_guard lock(mutex_);
+    network_ = load.network;
+  }
   splitter_.writer.set_plain(effort == Effort::none);
   batch_size_ = batch_size(load.rate);
 }

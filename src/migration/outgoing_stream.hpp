@@ -30,7 +30,8 @@ namespace vmigrate::migration {
 class OutgoingStream {
  public:
   struct Events {
-    std::function<void()> vcpus_stopped;  ///< seen in the stream: the last pages are on their way
+    std::function<void(std::uint32_t)> pass_begun;  ///< over the memory; the first is 1
+    std::function<void()> vcpus_stopped;            ///< seen in the stream: the last pages are on their way
     std::function<void(Error)> wire_failed;
   };
 
@@ -53,6 +54,7 @@ class OutgoingStream {
     std::uint64_t wire_bytes = 0;
     std::uint64_t guest_bytes = 0;  ///< pages that passed, zero pages too, times their size
     std::uint32_t passes = 0;
+    double network = 0;  ///< see Load, when it was last looked at
   };
   Counters counters() const;
 
@@ -90,6 +92,7 @@ class OutgoingStream {
   mutable std::mutex mutex_;
   mutable std::condition_variable ended_changed_;
   bool ended_ = false;
+  double network_ = 0;
   StreamDigester digester_;
   Splitter splitter_;
   // The pump's own:
@@ -98,6 +101,7 @@ class OutgoingStream {
   EffortChooser effort_;
   MonotonicTime effort_chosen_;
   std::size_t batch_size_;
+  std::uint32_t passes_seen_ = 0;
   bool stop_seen_ = false;
 
   std::mutex return_mutex_;

@@ -23,7 +23,8 @@ Rate as_rate(double bytes_per_second) {
 }  // namespace
 
 void ProgressMeter::update(MonotonicTime now, const OutgoingStream::Counters& counters,
-                           const hypervisor::MemoryProgress& memory, Progress& progress) {
+                           const hypervisor::MemoryProgress& memory, Milliseconds downtime_limit,
+                           Progress& progress) {
   const double seconds = std::chrono::duration<double>(now - last_).count();
   if (seconds > 0) {
     const bool first = counters_.wire_bytes == 0;
@@ -45,9 +46,8 @@ void ProgressMeter::update(MonotonicTime now, const OutgoingStream::Counters& co
   progress.converging = converges(progress.guest_rate, memory.dirty_rate);
   progress.time_left =
       time_to_switchover(memory.remaining, progress.guest_rate, memory.dirty_rate, progress.max_pause);
-  // QEMU stops the guest only once what remains fits.
-  progress.pause = pause_if_stopped_now(memory.remaining, progress.guest_rate);
-  if (progress.pause) progress.pause = std::min(*progress.pause, progress.max_pause);
+  progress.pause =
+      pause_to_expect(memory.remaining, progress.guest_rate, counters.network, downtime_limit, terms_);
 }
 
 }  // namespace vmigrate::migration

@@ -4,19 +4,22 @@
 #include "hypervisor/hypervisor.hpp"
 #include "migration/outgoing_stream.hpp"
 #include "migration/report.hpp"
+#include "migration/switchover.hpp"
 
 namespace vmigrate::migration {
 
 /// Turns counters into rates and a forecast.
 class ProgressMeter {
  public:
-  explicit ProgressMeter(MonotonicTime start) : last_(start) {}
+  ProgressMeter(MonotonicTime start, const SwitchoverTerms& terms) : terms_(terms), last_(start) {}
 
-  /// Fills in everything of `progress` but the limits and the elapsed time.
+  /// Fills in everything of `progress` but the limits and the elapsed time. `downtime_limit`: the
+  /// hypervisor's now.
   void update(MonotonicTime now, const OutgoingStream::Counters& counters,
-              const hypervisor::MemoryProgress& memory, Progress& progress);
+              const hypervisor::MemoryProgress& memory, Milliseconds downtime_limit, Progress& progress);
 
  private:
+  const SwitchoverTerms terms_;
   MonotonicTime last_;
   OutgoingStream::Counters counters_{};
   double guest_rate_ = 0;  // bytes a second, smoothed

@@ -61,7 +61,8 @@ struct Receipt {
   Bytes guest_bytes;
   Bytes wire_bytes;
   std::uint32_t passes = 0;
-  Percent slowdown;  ///< the most that the VM was slowed
+  Percent slowdown;                            ///< the most that the VM was slowed
+  std::optional<Milliseconds> expected_pause;  ///< the last forecast before the stop
   bool memory_verified =
       false;  ///< both hosts summed up the same stream; the destination starts nothing else
   std::vector<AnnouncedInterface> announcements;

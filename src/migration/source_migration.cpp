@@ -192,7 +192,7 @@ Result<> SourceMigration::begin() {
   if (!directory) return fail(directory.error());
   directory_.emplace(std::move(*directory));
   if (auto written = record(state_); !written) return written;
-  downtime_limit_ = downtime_limit_in(1);
+  downtime_limit_ = downtime_limit(1, terms());
   options.max_pause = downtime_limit_;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
@@ -299,11 +299,14 @@ void SourceMigration::on_stream(FileDescriptor qemu) {
   auto mailbox = mailbox_;
   stream_ = std::make_unique<OutgoingStream>(
       std::move(qemu), link_->session().bulk_sender(), sizes_of_both(edges_.memory, destination_memory_),
-      OutgoingStream::Events{[this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
+      OutgoingStream::Events{[this, mailbox](std::uint32_t pass) {
+                               mailbox->post([this, pass] { raise_downtime_limit(pass); });
+                             },
+                             [this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
                              [this, mailbox](const Error& why) {
                                mailbox->post([this, why] { apply(source::LinkLost{why}); });
                              }});
-  progress_meter_.emplace(edges_.clock.now());
+  progress_meter_.emplace(edges_.clock.now(), terms());
   watch_ = std::make_unique<ProgressWatch>(*move_, edges_.timing.progress,
                                            [this, mailbox](const hypervisor::MemoryProgress& progress) {
                                              mailbox->post([this, progress] { on_progress(progress); });
@@ -368,7 +371,7 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
 
 void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
-  progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, report_.progress);
+  progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, downtime_limit_, report_.progress);
   raise_downtime_limit(memory.pass);
   show_slowdown(memory.slowdown);
   watch_for_stall(memory);
@@ -376,19 +379,13 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   publish();
 }
 
-Milliseconds SourceMigration::downtime_limit_in(std::uint32_t pass) const {
-  // Shorter than any user notices; loading the devices' state alone takes about 10 ms.
-  constexpr Milliseconds with_kvm{20};
-  // QEMU's emulation can lose track of a page that is written while the dirty bitmap is read: with many
-  // passes one guest in some thirty moves was seen to crash, under plain virsh too (QEMU 7.2, TCG). With
-  // this, a pass or two are enough for most guests.
-  constexpr Milliseconds emulated{100};
-  return downtime_limit(pass, domain_.accelerated ? with_kvm : emulated, options_.max_pause);
+SwitchoverTerms SourceMigration::terms() const {
+  return {options_.max_pause, domain_.accelerated, link_->session().round_trip()};
 }
 
 void SourceMigration::raise_downtime_limit(std::uint32_t pass) {
-  const auto limit = downtime_limit_in(pass);
-  if (limit > downtime_limit_) (void)set_downtime_limit(limit);
+  const auto limit = downtime_limit(pass, terms());
+  if (!stall_dealt_with_ && limit > downtime_limit_) (void)set_downtime_limit(limit);
 }
 
 bool SourceMigration::set_downtime_limit(Milliseconds limit) {
@@ -405,7 +402,7 @@ bool SourceMigration::set_downtime_limit(Milliseconds limit) {
 void SourceMigration::watch_for_stall(const hypervisor::MemoryProgress& memory) {
   if (stall_dealt_with_) return;
   const auto now = edges_.clock.now();
-  const bool may_stop = downtime_limit_ >= options_.max_pause;
+  const bool may_stop = is_largest_limit(downtime_limit_, terms());
   const auto verdict = convergence_.judge(memory.pass, memory.remaining, may_stop, now);
   if (verdict.slowdown > slowdown_) slow_down(verdict.slowdown);
   const bool late = options_.finish_by && now - started_ >= *options_.finish_by;

@@ -16,6 +16,7 @@
 #include "migration/progress_watch.hpp"
 #include "migration/report.hpp"
 #include "migration/runtime_directory.hpp"
+#include "migration/switchover.hpp"
 
 namespace vmigrate::migration {
 
@@ -74,7 +75,7 @@ class SourceMigration {
   void on_hypervisor_ended(const Result<>& result);
   void on_verdict(const Verdict& verdict);
   void on_progress(const hypervisor::MemoryProgress& memory);
-  Milliseconds downtime_limit_in(std::uint32_t pass) const;
+  SwitchoverTerms terms() const;
   void raise_downtime_limit(std::uint32_t pass);
   bool set_downtime_limit(Milliseconds limit);
   void watch_for_stall(const hypervisor::MemoryProgress& memory);

@@ -114,6 +114,7 @@ Receipt SourceMigration::receipt() const {
   receipt.release = between(ran_at, now);
   if (vcpus_stopped_ && finish_sent_) {
     receipt.pause = between(*vcpus_stopped_, ran_at);
+    receipt.expected_pause = report_.progress.pause;
     receipt.last_pages = between(*vcpus_stopped_, *finish_sent_);
   }
   if (stream_) {

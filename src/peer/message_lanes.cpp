@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "base/thread_name.hpp"
+#include "peer/tcp.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -69,6 +70,10 @@ void MessageLanes::close() {
 bool MessageLanes::is_closed() const {
   const std::lock_guard lock(mutex_);
   return closing_since_.has_value();
+}
+
+std::chrono::nanoseconds MessageLanes::round_trip() const {
+  return measured(stream_.descriptor()).round_trip;
 }
 
 void MessageLanes::wake() const {

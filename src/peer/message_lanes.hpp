@@ -32,6 +32,7 @@ class MessageLanes {
   /// No more events; what was sent before still goes out, within Patience::farewell. Does not wait for it.
   void close();
   bool is_closed() const;
+  std::chrono::nanoseconds round_trip() const;
 
  private:
   void run();

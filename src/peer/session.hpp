@@ -80,6 +80,8 @@ class Session {
   /// error.
   virtual BulkSender& bulk_sender() = 0;
   virtual BulkReceiver& bulk_receiver() = 0;
+  /// The shortest that was measured on the control connection; 0: not known.
+  virtual std::chrono::nanoseconds round_trip() const = 0;
   /// Ends the session and unblocks both bulk ends (as the session's own end does). What was sent on the
   /// message lanes before is still delivered if the link holds.
   virtual void close() = 0;

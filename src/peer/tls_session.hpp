@@ -30,6 +30,7 @@ class TlsSession : public Session {
   void dealt_with(Lane lane, std::size_t message_size) override { lanes_.dealt_with(lane, message_size); }
   BulkSender& bulk_sender() override;
   BulkReceiver& bulk_receiver() override { return *receiver_; }
+  std::chrono::nanoseconds round_trip() const override { return lanes_.round_trip(); }
   void close() override;
 
  private:

@@ -39,7 +39,8 @@ constexpr auto kCompleted = R"json({
       }
     ],
     "release_ms": 500,
-    "slowdown_percent": 0
+    "slowdown_percent": 0,
+    "expected_pause_ms": 0
   },
   "requested_by": "root (uid 0)",
   "vm_runs_on": "hostb"

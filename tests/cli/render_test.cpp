@@ -51,6 +51,13 @@ TEST_F(Render, AReceiptSaysHowFarTheVmWasSlowed) {
               testing::HasSubstr("\n  slowed    by up to 20%, to converge\n"));
 }
 
+TEST_F(Render, AReceiptSetsThePauseBesideItsForecast) {
+  auto migration = completed();
+  migration.mutable_receipt()->set_expected_pause_ms(25);
+  EXPECT_THAT(render_receipt(migration, kPlain),
+              testing::HasSubstr(", start 3 ms (~25 ms expected, 300 ms allowed)\n"));
+}
+
 TEST_F(Render, WithoutAReceiptTheOutcomeIsSaid) {
   auto migration = completed();
   migration.clear_receipt();

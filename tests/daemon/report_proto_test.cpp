@@ -50,6 +50,7 @@ migration::Report full_report() {
                                       .wire_bytes = Bytes{28},
                                       .passes = 29,
                                       .slowdown = Percent{30},
+                                      .expected_pause = Milliseconds(31),
                                       .memory_verified = true,
                                       .announcements = {{.mac = "52:54:00:12:34:56",
                                                          .frames = 3,
@@ -111,8 +112,8 @@ TEST(ReportProto, CarriesEveryNumberOfTheReceipt) {
   EXPECT_THAT(
       std::vector<std::uint64_t>({said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(),
                                   said.start_ms(), said.release_ms(), said.guest_bytes(), said.wire_bytes(),
-                                  said.passes(), said.slowdown_percent()}),
-      ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30));
+                                  said.passes(), said.slowdown_percent(), said.expected_pause_ms()}),
+      ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30, 31));
   EXPECT_TRUE(said.memory_verified());
   ASSERT_THAT(said.announcements(), SizeIs(1));
   EXPECT_EQ(said.announcements(0).mac(), "52:54:00:12:34:56");

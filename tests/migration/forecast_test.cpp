@@ -33,23 +33,6 @@ TEST(Forecast, TimeLeftIsTheExcessOverThePauseAtTheNetRate) {
   EXPECT_EQ(time_to_switchover({1}, {}, {}, Milliseconds(300)), std::nullopt);
 }
 
-TEST(Forecast, ThePauseIsWhatRemainsAtTheRate) {
-  EXPECT_EQ(pause_if_stopped_now({30'000'000}, megabytes(100)), Milliseconds(300));
-  EXPECT_EQ(pause_if_stopped_now({1}, {}), std::nullopt);
-}
-
-TEST(Forecast, TheDowntimeLimitBeginsSmallAndEndsAtWhatIsAllowed) {
-  const Milliseconds first(20);
-  const Milliseconds allowed(300);
-  EXPECT_EQ(downtime_limit(1, first, allowed), Milliseconds(20));
-  EXPECT_EQ(downtime_limit(2, first, allowed), Milliseconds(20));
-  EXPECT_EQ(downtime_limit(3, first, allowed), Milliseconds(40));
-  EXPECT_EQ(downtime_limit(5, first, allowed), Milliseconds(160));
-  EXPECT_EQ(downtime_limit(6, first, allowed), allowed);
-  EXPECT_EQ(downtime_limit(4'000'000'000, first, allowed), allowed);
-  EXPECT_EQ(downtime_limit(1, first, Milliseconds(5)), Milliseconds(5));
-}
-
 RC_GTEST_PROP(Forecast, MoreDirtNeverShortensTheWay,
               (std::uint32_t remaining, std::uint32_t moved, std::uint32_t a, std::uint32_t b)) {
   const Bytes bytes{std::uint64_t{remaining} * 1000};
@@ -63,8 +46,6 @@ RC_GTEST_PROP(Forecast, NothingOverflows,
               (std::uint64_t remaining, std::uint64_t moved, std::uint64_t dirtied)) {
   const auto left = time_to_switchover({remaining}, {moved}, {dirtied}, Milliseconds(300));
   if (left) RC_ASSERT(left->count() >= 0 && *left <= std::chrono::hours(24));
-  const auto pause = pause_if_stopped_now({remaining}, {moved});
-  if (pause) RC_ASSERT(pause->count() >= 0 && *pause <= std::chrono::hours(24));
 }
 
 }  // namespace

@@ -118,6 +118,7 @@ class LoopbackSession : public peer::Session {
   void send(peer::Lane lane, ByteBuffer message) override { end_->send(lane, std::move(message)); }
   peer::BulkSender& bulk_sender() override { return end_->bulk(); }
   peer::BulkReceiver& bulk_receiver() override { return end_->bulk(); }
+  std::chrono::nanoseconds round_trip() const override { return {}; }
   void close() override { end_->close(); }
 
  private:

@@ -65,7 +65,7 @@ class OutgoingStreamTest : public testing::Test {
     const timeval patience{20, 0};
     EXPECT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kBudget.count),
-                    OutgoingStream::Events{[] {}, [](const Error&) {}});
+                    OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}});
   }
 
   void qemu_writes(ByteView bytes) {
