@@ -16,7 +16,8 @@ std::string pause_text(const control::Migration& migration) {
   const auto& receipt = migration.receipt();
   auto text = milliseconds(receipt.pause_ms());
   if (receipt.last_pages_ms() + receipt.load_ms() + receipt.start_ms() > 0) {
-    text += fmt::format(": last pages {}, load {}, start {}", milliseconds(receipt.last_pages_ms()),
+    text += fmt::format(": last pages {}, their way {}, load {}, start {}",
+                        milliseconds(receipt.last_pages_ms()), milliseconds(receipt.arrival_ms()),
                         milliseconds(receipt.load_ms()), milliseconds(receipt.start_ms()));
   }
   const auto allowed = migration.progress().max_pause_ms();

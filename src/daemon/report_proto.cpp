@@ -38,6 +38,7 @@ void fill(const migration::Receipt& from, control::Receipt* to) {
   to->set_total_ms(milliseconds(from.total));
   to->set_pause_ms(milliseconds(from.pause));
   to->set_last_pages_ms(milliseconds(from.last_pages));
+  to->set_arrival_ms(milliseconds(from.arrival));
   to->set_load_ms(milliseconds(from.load));
   to->set_start_ms(milliseconds(from.start));
   to->set_release_ms(milliseconds(from.release));

@@ -190,6 +190,7 @@ void put(const Verdict& verdict, wire::ControlMessage& out) {
   to->set_outcome(static_cast<wire::Outcome>(verdict.outcome));
   to->set_reason(verdict.reason);
   to->set_answer(text_of(verdict.answer));
+  to->set_arrival_us(verdict.arrival_microseconds);
   to->set_load_us(verdict.load_microseconds);
   to->set_start_us(verdict.start_microseconds);
   for (const auto& announced : verdict.announcements) {
@@ -212,6 +213,7 @@ Result<ControlMessage> take(const wire::Verdict& in) {
   verdict.outcome = static_cast<handover::Outcome>(in.outcome());
   verdict.reason = in.reason();
   verdict.answer = bytes_of(in.answer());
+  verdict.arrival_microseconds = in.arrival_us();
   verdict.load_microseconds = in.load_us();
   verdict.start_microseconds = in.start_us();
   for (const auto& from : in.announcements()) {

@@ -234,6 +234,7 @@ void DestinationMigration::on_finish(const Finish& finish) {
     finish_ = finish;
   }
   const bool verified = stream_ && stream_->matches(finish.digest, edges_.timing.drain);
+  if (!arrived_) arrived_ = edges_.clock.now();
   apply(destination::FinishReceived{verified});
 }
 
@@ -369,7 +370,8 @@ void DestinationMigration::tell_source() {
   if (const auto* refused = std::get_if<destination::Refused>(&state_)) verdict.reason = refused->why.message;
   if (const auto* doubted = std::get_if<destination::InDoubt>(&state_)) verdict.reason = doubted->why.message;
   verdict.answer = hypervisor_answer_;
-  verdict.load_microseconds = microseconds(finish_received_, loaded_);
+  verdict.arrival_microseconds = microseconds(finish_received_, arrived_);
+  verdict.load_microseconds = microseconds(arrived_, loaded_);
   verdict.start_microseconds = microseconds(loaded_, vcpus_run_);
   verdict.announcements = announcements_;
   link_->send(verdict);

@@ -88,6 +88,7 @@ class DestinationMigration {
   ByteBuffer hypervisor_answer_;
   std::vector<AnnouncedInterface> announcements_;
   std::optional<MonotonicTime> finish_received_;
+  std::optional<MonotonicTime> arrived_;  ///< all of the stream
   std::optional<MonotonicTime> loaded_;
   std::optional<MonotonicTime> vcpus_run_;
   std::optional<MonotonicTime> retry_at_;

@@ -65,8 +65,9 @@ struct Verdict {
   MigrationId migration;
   handover::Outcome outcome = handover::Outcome::unknown;
   std::string reason;
-  ByteBuffer answer;  ///< the hypervisor's own answer to Finish, where there is one
-  std::uint64_t load_microseconds = 0;
+  ByteBuffer answer;                       ///< the hypervisor's own answer to Finish, where there is one
+  std::uint64_t arrival_microseconds = 0;  ///< from Finish until all of the memory stream was there, too
+  std::uint64_t load_microseconds = 0;     ///< from then on
   std::uint64_t start_microseconds = 0;
   std::vector<AnnouncedInterface> announcements;
 };

@@ -50,11 +50,12 @@ struct Progress {
   std::string slowdown_reason;  ///< empty when it is not slowed
 };
 
-/// What a completed migration cost. All times but `load` and `start` are on the source's clock.
+/// What a completed migration cost. All times but `arrival`, `load` and `start` are on the source's clock.
 struct Receipt {
   Milliseconds total{};       ///< from the request until the VM ran on the destination
   Milliseconds pause{};       ///< from the stop here until the start there
   Milliseconds last_pages{};  ///< part of the pause: until the source's hypervisor had sent everything
+  Milliseconds arrival{};     ///< part of the pause: until they had arrived
   Milliseconds load{};        ///< part of the pause: the destination's hypervisor loads it
   Milliseconds start{};       ///< part of the pause: until its vCPUs run
   Milliseconds release{};     ///< after the start, until the copy here was gone

@@ -102,12 +102,14 @@ void SourceMigration::end(Phase phase) {
 Receipt SourceMigration::receipt() const {
   Receipt receipt;
   const auto now = edges_.clock.now();
+  receipt.arrival = rounded(verdict_.arrival_microseconds);
   receipt.load = rounded(verdict_.load_microseconds);
   receipt.start = rounded(verdict_.start_microseconds);
   // The verdict's way back takes half of what the exchange took beside the destination's own work.
   auto ran_at = *runs_there_;
   if (finish_sent_) {
-    const auto work = std::chrono::microseconds(verdict_.load_microseconds + verdict_.start_microseconds);
+    const auto work = std::chrono::microseconds(verdict_.arrival_microseconds + verdict_.load_microseconds +
+                                                verdict_.start_microseconds);
     ran_at = std::max(*finish_sent_, ran_at - (ran_at - *finish_sent_ - work) / 2);
   }
   receipt.total = between(started_, ran_at);

@@ -21,6 +21,7 @@ constexpr auto kCompleted = R"json({
     "total_ms": 3400,
     "pause_ms": 18,
     "last_pages_ms": 9,
+    "arrival_ms": 0,
     "load_ms": 6,
     "start_ms": 3,
     "guest_bytes": 1288490189,

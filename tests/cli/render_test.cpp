@@ -23,7 +23,7 @@ class Render : public testing::Test {
 TEST_F(Render, AReceiptSaysWhatTheMigrationCost) {
   EXPECT_EQ(render_receipt(completed(), kPlain),
             "web1 runs on hostb: moved in 3.4 s, paused for 18 ms\n"
-            "  pause     18 ms: last pages 9 ms, load 6 ms, start 3 ms (300 ms allowed)\n"
+            "  pause     18 ms: last pages 9 ms, their way 0 ms, load 6 ms, start 3 ms (300 ms allowed)\n"
             "  memory    1.2 GiB in 3 passes, 351 MiB on the wire (3.5x), 108 MB/s\n"
             "  checksum  the memory stream was the same on both hosts\n"
             "  network   52:54:00:12:34:56 announced with 10.0.0.5 and fe80::5054:ff:fe12:3456 (4 frames)\n");
@@ -38,7 +38,7 @@ TEST_F(Render, AReceiptSaysWhatWentLessWell) {
   receipt->clear_load_ms();
   EXPECT_EQ(render_receipt(migration, kPlain),
             "web1 runs on hostb: moved in 3.4 s, paused for 18 ms\n"
-            "  pause     18 ms: last pages 9 ms, load 0 ms, start 3 ms (300 ms allowed)\n"
+            "  pause     18 ms: last pages 9 ms, their way 0 ms, load 0 ms, start 3 ms (300 ms allowed)\n"
             "  memory    1.2 GiB in 1 pass, 351 MiB on the wire (3.5x), 108 MB/s\n"
             "  checksum  not compared\n"
             "  network   52:54:00:12:34:56 not announced: its bridge is an Open vSwitch\n");
@@ -111,7 +111,7 @@ TEST_F(Render, ACompletedMigrationIsShownWithItsReceipt) {
             "  started   2023-11-14 22:13:20 by root (uid 0)\n"
             "  ended     2023-11-14 22:13:24\n"
             "  total     3.4 s\n"
-            "  pause     18 ms: last pages 9 ms, load 6 ms, start 3 ms (300 ms allowed)\n"
+            "  pause     18 ms: last pages 9 ms, their way 0 ms, load 6 ms, start 3 ms (300 ms allowed)\n"
             "  memory    1.2 GiB in 3 passes, 351 MiB on the wire (3.5x), 108 MB/s\n"
             "  checksum  the memory stream was the same on both hosts\n"
             "  network   52:54:00:12:34:56 announced with 10.0.0.5 and fe80::5054:ff:fe12:3456 (4 frames)\n");

@@ -43,6 +43,7 @@ migration::Report full_report() {
   report.receipt = migration::Receipt{.total = Milliseconds(21),
                                       .pause = Milliseconds(22),
                                       .last_pages = Milliseconds(23),
+                                      .arrival = Milliseconds(32),
                                       .load = Milliseconds(24),
                                       .start = Milliseconds(25),
                                       .release = Milliseconds(26),
@@ -109,11 +110,11 @@ TEST(ReportProto, CarriesEveryNumberOfTheProgress) {
 
 TEST(ReportProto, CarriesEveryNumberOfTheReceipt) {
   const auto said = to_proto(full_report()).receipt();
-  EXPECT_THAT(
-      std::vector<std::uint64_t>({said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(),
-                                  said.start_ms(), said.release_ms(), said.guest_bytes(), said.wire_bytes(),
-                                  said.passes(), said.slowdown_percent(), said.expected_pause_ms()}),
-      ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30, 31));
+  EXPECT_THAT(std::vector<std::uint64_t>(
+                  {said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(), said.start_ms(),
+                   said.release_ms(), said.guest_bytes(), said.wire_bytes(), said.passes(),
+                   said.slowdown_percent(), said.expected_pause_ms(), said.arrival_ms()}),
+              ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30, 31, 32));
   EXPECT_TRUE(said.memory_verified());
   ASSERT_THAT(said.announcements(), SizeIs(1));
   EXPECT_EQ(said.announcements(0).mac(), "52:54:00:12:34:56");

@@ -74,12 +74,14 @@ TEST(Codec, FinishAndVerdictArriveWhole) {
   verdict.migration = finish.migration;
   verdict.outcome = handover::Outcome::running;
   verdict.answer = copy_of(as_byte_view("answer"));
+  verdict.arrival_microseconds = 4;
   verdict.load_microseconds = 5;
   verdict.start_microseconds = 6;
   verdict.announcements = {{"52:54:00:12:34:56", 2, {"10.0.0.7"}, "no bridge"}};
   const Verdict verdict_back = round_trip(verdict);
   EXPECT_EQ(verdict_back.outcome, handover::Outcome::running);
   EXPECT_EQ(verdict_back.answer, verdict.answer);
+  EXPECT_EQ(verdict_back.arrival_microseconds, 4U);
   EXPECT_EQ(verdict_back.load_microseconds, 5U);
   EXPECT_EQ(verdict_back.start_microseconds, 6U);
   EXPECT_EQ(verdict_back.announcements.at(0).problem, "no bridge");
