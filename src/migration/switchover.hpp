@@ -13,6 +13,7 @@ namespace vmigrate::migration {
 struct SwitchoverTerms {
   Milliseconds max_pause{};
   bool accelerated = true;  ///< by KVM
+  std::uint32_t vcpus = 1;
   std::chrono::nanoseconds round_trip{};
 };
 
@@ -22,9 +23,8 @@ Milliseconds pause_beside_memory(double network, const SwitchoverTerms& terms);
 
 /// The downtime that QEMU is to aim for in this pass over the memory (the first is 1). QEMU stops the guest
 /// as soon as what remains fits, so a large limit is used up even where another pass would have made the
-/// pause short. It is small in the first pass, that this one does not end in the pause; then it begins at
-/// what users do not notice and doubles with each pass that did not come down to it, up to what `max_pause`
-/// leaves for memory.
+/// pause short. So it begins at what users do not notice and doubles with each pass that did not come down to
+/// it, up to what `max_pause` leaves for memory. Emulated guests are spared passes: see the code.
 Milliseconds downtime_limit(std::uint32_t pass, const SwitchoverTerms& terms);
 
 /// Whether downtime_limit() will not become larger.
