@@ -16,9 +16,14 @@ constexpr std::size_t kBulkCapacity = std::size_t{256} * 1024;
 struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
   BoundedQueue<ByteBuffer> queue{kBulkCapacity};
 
-  Result<> write(ByteView bytes) override {
-    if (queue.push(copy_of(bytes), bytes.size())) return {};
-    return fail(ErrorCode::unreachable, "the link is down");
+  Result<> write_parts(Parts parts) override {
+    for (const auto part : parts) {
+      // Empty is the end.
+      if (!part.empty() && !queue.push(copy_of(part), part.size())) {
+        return fail(ErrorCode::unreachable, "the link is down");
+      }
+    }
+    return {};
   }
   Result<> finish() override {
     if (queue.push({}, 0)) return {};
@@ -84,12 +89,12 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
       if (!*letter)
         return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
       const auto fate = network_.judge(peer_.host, (*letter)->lane, (*letter)->message);
-      if (fate != LoopbackNetwork::Fate::cut_before)
-        events_.message((*letter)->lane, std::move((*letter)->message));
-      if (fate != LoopbackNetwork::Fate::deliver) {
-        network_.cut();
-        return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
-      }
+      const bool delivered =
+          fate == LoopbackNetwork::Fate::deliver || fate == LoopbackNetwork::Fate::cut_after;
+      if (delivered) events_.message((*letter)->lane, std::move((*letter)->message));
+      if (fate == LoopbackNetwork::Fate::deliver) continue;
+      if (fate != LoopbackNetwork::Fate::down) network_.cut();
+      return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
     }
   }
 
@@ -145,11 +150,10 @@ void LoopbackNetwork::listen(const std::string& host, peer::AcceptHandler accept
 }
 
 void LoopbackNetwork::silence(const std::string& host) {
-  {
-    const std::lock_guard lock(mutex_);
-    listeners_.erase(host);
-  }
-  break_all(host);
+  Ends broken;
+  const std::lock_guard lock(mutex_);
+  listeners_.erase(host);
+  broken = break_all(host);
 }
 
 std::unique_ptr<peer::Dialer> LoopbackNetwork::dialer(const std::string& host) {
@@ -162,12 +166,13 @@ void LoopbackNetwork::set_judge(Judge judge) {
 }
 
 void LoopbackNetwork::cut() {
-  {
-    const std::lock_guard lock(mutex_);
-    cut_ = true;
-    changed_.notify_all();
-  }
-  break_all();
+  // Let go of only after the lock: an end that nobody else holds any more waits for its thread.
+  Ends broken;
+  const std::lock_guard lock(mutex_);
+  cut_ = true;
+  // Before anybody can heal it: what is opened after that must not break.
+  broken = break_all();
+  changed_.notify_all();
 }
 
 void LoopbackNetwork::await_cut() {
@@ -207,22 +212,21 @@ LoopbackNetwork::Fate LoopbackNetwork::judge(const std::string& from, peer::Lane
   Judge judge;
   {
     const std::lock_guard lock(mutex_);
-    if (cut_) return Fate::cut_before;
+    if (cut_) return Fate::down;
     judge = judge_;
   }
   return judge ? judge(from, lane, message) : Fate::deliver;
 }
 
-void LoopbackNetwork::break_all(const std::string& only_of) {
-  std::vector<std::shared_ptr<LoopbackEnd>> ends;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [hosts, weak] : ends_) {
-      auto end = weak.lock();
-      if (end && (only_of.empty() || hosts.contains(only_of))) ends.push_back(std::move(end));
-    }
+LoopbackNetwork::Ends LoopbackNetwork::break_all(const std::string& only_of) {
+  Ends broken;
+  for (const auto& [hosts, weak] : ends_) {
+    auto end = weak.lock();
+    if (!end) continue;
+    if (only_of.empty() || hosts.contains(only_of)) end->break_link();
+    broken.push_back(std::move(end));
   }
-  for (const auto& end : ends) end->break_link();
+  return broken;
 }
 
 }  // namespace vmigrate::migration

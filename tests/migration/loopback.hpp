@@ -23,6 +23,7 @@ class LoopbackNetwork {
     deliver,
     cut_before,  ///< lost, and all links are down from now on
     cut_after,   ///< delivered, and all links are down from now on
+    down,        ///< lost: the links are down already. Not for a test to say.
   };
   using Judge = std::function<Fate(const std::string& from, peer::Lane lane, ByteView message)>;
 
@@ -41,7 +42,9 @@ class LoopbackNetwork {
   friend class LoopbackEnd;
   Result<std::unique_ptr<peer::Session>> connect(const std::string& from, const std::string& to);
   Fate judge(const std::string& from, peer::Lane lane, ByteView message);
-  void break_all(const std::string& only_of = {});
+  using Ends = std::vector<std::shared_ptr<LoopbackEnd>>;
+  /// With the lock held. The caller drops what it gets once it is not.
+  Ends break_all(const std::string& only_of = {});
 
   std::mutex mutex_;
   std::map<std::string, peer::AcceptHandler> listeners_;
