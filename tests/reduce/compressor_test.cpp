@@ -189,7 +189,10 @@ TEST(MemoryNeed, CoversWhatZstdTakesAndNotMuchMore) {
       ASSERT_TRUE(unpack(decompressor, pack(compressor, text_like(8 << 20, 1))));
       const auto need = memory_need({0, window_log});
       EXPECT_LE(compressor.memory_used(), need) << window_log << " " << level;
-      EXPECT_GE(compressor.memory_used() + 26 * kUsualBatch, need) << window_log << " " << level;
+      // A worker takes its memory when it first has something to do, which it may not have had; the table of
+      // what lies far back, likewise. Batches are not zstd's.
+      const std::size_t not_yet = (5 * kMostWorkers + 4) * kUsualBatch + (std::size_t{1} << window_log) / 16;
+      EXPECT_GE(compressor.memory_used() + not_yet, need) << window_log << " " << level;
       EXPECT_LE(decompressor.memory_used(), need);
     }
   }
