@@ -150,7 +150,7 @@ Result<> BatchSender::store(const reduce::Batch& batch) {
   if (auto flushed = flush(); !flushed) return flushed;
   const auto header = reduce::encode(reduce::BatchHeader{static_cast<std::uint32_t>(batch.bytes.size()),
                                                          static_cast<std::uint32_t>(batch.original_bytes)});
-  return put(reduce::Method::stored, {header, batch.bytes});
+  return put(reduce::Method::stored, header, batch.bytes);
 }
 
 Result<> BatchSender::pack(const Job& job) {
@@ -180,20 +180,16 @@ Result<> BatchSender::flush() {
 
 Result<> BatchSender::put_packed() {
   if (packed_.empty()) return {};
-  auto sent = put(reduce::Method::zstd, {packed_});
+  auto sent = put(reduce::Method::zstd, packed_);
   packed_.clear();
   return sent;
 }
 
-Result<> BatchSender::put(reduce::Method method, std::initializer_list<ByteView> parts) {
-  std::size_t size = 0;
-  for (const auto part : parts) size += part.size();
+Result<> BatchSender::put(reduce::Method method, ByteView bytes, ByteView more) {
+  const auto size = bytes.size() + more.size();
   const auto header = reduce::encode(reduce::FrameHeader{method, static_cast<std::uint32_t>(size)});
   const Stopwatch stopwatch(mutex_, putting_);
-  if (auto sent = wire_.write(header); !sent) return sent;
-  for (const auto part : parts) {
-    if (auto sent = wire_.write(part); !sent) return sent;
-  }
+  if (auto sent = wire_.write_parts({header, bytes, more}); !sent) return sent;
   const std::lock_guard lock(mutex_);
   wire_bytes_ += header.size() + size;
   put_ += header.size() + size;

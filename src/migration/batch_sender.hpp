@@ -3,7 +3,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -57,7 +56,8 @@ class BatchSender {
   Result<> pack(const Job& job);
   Result<> flush();
   Result<> put_packed();
-  Result<> put(reduce::Method method, std::initializer_list<ByteView> parts);
+  /// Both, one after the other, as one frame.
+  Result<> put(reduce::Method method, ByteView bytes, ByteView more = {});
   void set_holds_back(bool held);
   void lose(const Error& why);
 

@@ -4,14 +4,20 @@
 #include <array>
 
 #include "base/thread_name.hpp"
+#include "peer/striping.hpp"
+#include "peer/tcp.hpp"
 
 namespace vmigrate::peer {
 namespace {
 
 // What lies between the writer and the wire: enough to keep a connection busy while its thread encrypts.
 constexpr std::size_t kQueuedBytes = 2 * kLongestBulkChunk;
-// Chunks that may have arrived ahead of the next one in order: 2 MiB at most.
-constexpr std::uint64_t kWindow = 16;
+// Bytes that may be held ahead of the next in order, for each connection: what one reads while the other is
+// not run, and no more. What a stalled connection makes the others wait for stays in the kernel, and a reader
+// that is slow is felt by the sender at once.
+constexpr std::size_t kAheadPerConnection = 4 * kLongestBulkChunk;
+// What keeping a chunk costs beside its bytes, so that many small ones are held back too.
+constexpr std::size_t kChunkCost = 256;
 constexpr std::size_t kHead = 12;
 
 /// A bulk connection may stall for as long as the receiver's QEMU does; the control connection notices a dead
@@ -30,13 +36,13 @@ std::uint64_t take_number(ByteView from) {
   return value;
 }
 
-ByteBuffer make_chunk(std::uint64_t number, ByteView bytes) {
+/// Its head, and room for exactly so many bytes.
+ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
   ByteBuffer chunk;
-  chunk.reserve(kHead + bytes.size());
+  chunk.reserve(kHead + bytes);
   chunk.resize(kHead);
   put_number(chunk.data(), number, 8);
-  put_number(chunk.data() + 8, bytes.size(), 4);
-  chunk.insert(chunk.end(), bytes.begin(), bytes.end());
+  put_number(chunk.data() + 8, bytes, 4);
   return chunk;
 }
 
@@ -55,16 +61,36 @@ StripedSender::~StripedSender() {
   for (auto& thread : threads_) thread.join();
 }
 
-Result<> StripedSender::write(ByteView bytes) {
-  while (!bytes.empty()) {
-    const ByteView part = bytes.first(std::min(bytes.size(), kLongestBulkChunk));
-    bytes = bytes.subspan(part.size());
-    if (!queue_.push(make_chunk(next_++, part), part.size())) {
-      const std::lock_guard lock(mutex_);
-      return fail(lost_.value_or(kClosed));
+Result<> StripedSender::write_parts(Parts parts) {
+  std::size_t left = 0;
+  for (const auto part : parts) left += part.size();
+  std::size_t room = 0;
+  ByteBuffer chunk;
+  for (auto part : parts) {
+    while (!part.empty()) {
+      if (room == 0) {
+        room = std::min(left, kLongestBulkChunk);
+        chunk = begin_chunk(next_++, room);
+        left -= room;
+      }
+      const auto taken = part.first(std::min(part.size(), room));
+      part = part.subspan(taken.size());
+      room -= taken.size();
+      chunk.insert(chunk.end(), taken.begin(), taken.end());
+      if (room > 0) continue;
+      if (auto queued = queue_chunk(std::move(chunk)); !queued) return queued;
     }
-    written_ += part.size();
   }
+  return {};
+}
+
+Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
+  const auto size = chunk.size() - kHead;
+  if (!queue_.push(std::move(chunk), size)) {
+    const std::lock_guard lock(mutex_);
+    return fail(lost_.value_or(kClosed));
+  }
+  written_ += size;
   return {};
 }
 
@@ -121,6 +147,12 @@ Result<> StripedSender::carry_all(TlsStream& connection) {
   return written;
 }
 
+StripedReceiver::StripedReceiver(int connections)
+    : expected_(connections),
+      most_kept_(static_cast<std::size_t>(connections) * kAheadPerConnection),
+      left_(connections) {
+}
+
 StripedReceiver::~StripedReceiver() {
   close();
   for (auto& connection : connections_) connection.thread.join();
@@ -129,6 +161,8 @@ StripedReceiver::~StripedReceiver() {
 bool StripedReceiver::join(TlsStream connection) {
   const std::lock_guard lock(mutex_);
   if (closed_) return false;
+  const int socket = connection.descriptor();
+  limit_window(socket, window_for(measured(socket).round_trip, expected_));
   auto& joined = connections_.emplace_back(std::move(connection));
   joined.stream.carry_bulk();
   joined.thread = std::thread([this, &joined] { run(joined.stream); });
@@ -143,6 +177,7 @@ Result<ByteBuffer> StripedReceiver::read() {
     chunks_.erase(chunk);
     ++next_;
     delivered_ += bytes.size();
+    kept_ -= bytes.size() + kChunkCost;
     changed_.notify_all();
     return bytes;
   }
@@ -186,7 +221,7 @@ Result<bool> StripedReceiver::receive(TlsStream& connection) {
     if (auto taken = take_end(take_number(total)); !taken) return fail(taken.error());
     return false;
   }
-  if (!wait_for_turn(number)) return fail(kClosed);
+  if (!wait_for_room(number, size)) return fail(kClosed);
   ByteBuffer bytes(size);
   if (auto read = connection.read_exactly(bytes, kNoDeadline); !read) return fail(read.error());
   const std::lock_guard lock(mutex_);
@@ -207,9 +242,11 @@ Result<> StripedReceiver::take_end(std::uint64_t total) {
   return {};
 }
 
-bool StripedReceiver::wait_for_turn(std::uint64_t number) {
+bool StripedReceiver::wait_for_room(std::uint64_t number, std::size_t size) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closed_ || lost_ || number < next_ + kWindow; });
+  const std::size_t cost = size + kChunkCost;
+  changed_.wait(lock, [&] { return closed_ || lost_ || number <= next_ || kept_ + cost <= most_kept_; });
+  kept_ += cost;
   return !closed_ && !lost_;
 }
 

@@ -29,12 +29,13 @@ class StripedSender : public BulkSender {
   explicit StripedSender(std::vector<TlsStream> connections);
   ~StripedSender() override;
 
-  Result<> write(ByteView bytes) override;
+  Result<> write_parts(Parts parts) override;
   Result<> finish() override;
   std::chrono::nanoseconds waited() const override;
   void close();
 
  private:
+  Result<> queue_chunk(ByteBuffer chunk);
   void run(TlsStream& connection);
   Result<> carry_all(TlsStream& connection);
   void lose(const Error& why);
@@ -51,13 +52,13 @@ class StripedSender : public BulkSender {
 
 /// Connections join one by one.
 ///
-/// Only so many chunks ahead of the next one in order are taken in; a connection with a later one waits. That
-/// cannot lock up: every connection carries its chunks in ascending order, so the next one in order is the
-/// first that its connection has not yet given, and that connection does not wait.
+/// Only so many bytes ahead of the next chunk in order are taken in; a connection with a later one waits.
+/// That cannot lock up: every connection carries its chunks in ascending order, so the next one in order is
+/// the first that its connection has not yet given, and for that one there is always room.
 class StripedReceiver : public BulkReceiver {
  public:
   /// `connections`: how many there will be; each has to say its end.
-  explicit StripedReceiver(int connections) : left_(connections) {}
+  explicit StripedReceiver(int connections);
   ~StripedReceiver() override;
 
   /// False once the receiver is closed.
@@ -76,14 +77,17 @@ class StripedReceiver : public BulkReceiver {
   Result<bool> receive(TlsStream& connection);
   Result<> take_end(std::uint64_t total);
   void lose(const Error& why);
-  bool wait_for_turn(std::uint64_t number);
+  bool wait_for_room(std::uint64_t number, std::size_t size);
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, ByteBuffer> chunks_;
   std::uint64_t next_ = 0;
   std::uint64_t delivered_ = 0;
-  int left_;  // connections that have not said their end
+  const int expected_;  // connections
+  const std::size_t most_kept_;
+  std::size_t kept_ = 0;  // in chunks_ and being read
+  int left_;              // connections that have not said their end
   std::optional<std::uint64_t> total_;
   std::optional<Error> lost_;
   bool closed_ = false;

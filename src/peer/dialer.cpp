@@ -1,6 +1,8 @@
 #include "peer/dialer.hpp"
 
 #include <algorithm>
+#include <future>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -51,19 +53,32 @@ Error about(const std::string& name, const HostAddress& address, const Error& er
   return told;
 }
 
+Result<TlsStream> join(const Endpoint& endpoint, const std::string& name, const HostAddress& address,
+                       const std::string& session, const std::string& token) {
+  const auto deadline = Clock::now() + endpoint.patience.opening;
+  auto stream = connect_to(endpoint, name, address, Traffic::bulk, deadline);
+  if (!stream) return stream;
+  wire::Opening opening;
+  opening.mutable_join()->set_session(session);
+  opening.mutable_join()->set_token(token);
+  auto joined =
+      write_opening(*stream, opening, deadline).and_then([&] { return read_answer(*stream, deadline); });
+  if (!joined) return fail(joined.error());
+  return stream;
+}
+
+/// All at once: each takes three round trips.
 Result<std::vector<TlsStream>> open_bulk(const Endpoint& endpoint, const std::string& name,
                                          const HostAddress& address, const wire::Welcome& welcome) {
-  const auto deadline = Clock::now() + endpoint.patience.opening;
-  std::vector<TlsStream> streams;
+  std::vector<std::future<Result<TlsStream>>> joining;
   for (const auto& token : welcome.bulk_tokens()) {
-    auto stream = connect_to(endpoint, name, address, Traffic::bulk, deadline);
+    joining.push_back(std::async(std::launch::async,
+                                 [&] { return join(endpoint, name, address, welcome.session(), token); }));
+  }
+  std::vector<TlsStream> streams;
+  for (auto& each : joining) {
+    auto stream = each.get();
     if (!stream) return fail(about(name, address, stream.error()));
-    wire::Opening opening;
-    opening.mutable_join()->set_session(welcome.session());
-    opening.mutable_join()->set_token(token);
-    auto joined =
-        write_opening(*stream, opening, deadline).and_then([&] { return read_answer(*stream, deadline); });
-    if (!joined) return fail(about(name, address, joined.error()));
     streams.push_back(std::move(*stream));
   }
   return streams;
@@ -76,6 +91,9 @@ Result<wire::Welcome> greet(const Endpoint& endpoint, TlsStream& stream, Monoton
   hello->set_oldest_protocol(endpoint.oldest_protocol);
   hello->set_software(endpoint.software);
   hello->mutable_features()->Assign(endpoint.features.begin(), endpoint.features.end());
+  const int connections = connections_for(measured(stream.descriptor()).round_trip, buffer_limits(),
+                                          std::thread::hardware_concurrency(), endpoint.bulk_connections);
+  hello->set_bulk_connections(static_cast<std::uint32_t>(connections));
   if (auto written = write_opening(stream, opening, deadline); !written) return fail(written.error());
   const auto answer = read_answer(stream, deadline);
   if (!answer) return fail(answer.error());
@@ -84,6 +102,10 @@ Result<wire::Welcome> greet(const Endpoint& endpoint, TlsStream& stream, Monoton
   if (protocol < endpoint.oldest_protocol || protocol > endpoint.protocol) {
     return fail(ErrorCode::refused,
                 fmt::format("it chose protocol version {}, which was not offered", protocol));
+  }
+  if (const int granted = answer->welcome().bulk_tokens_size(); granted < 1 || granted > connections) {
+    return fail(ErrorCode::refused,
+                fmt::format("it wants {} bulk connections where {} were asked for", granted, connections));
   }
   return answer->welcome();
 }

@@ -7,6 +7,7 @@
 
 #include "peer/credentials.hpp"
 #include "peer/limits.hpp"
+#include "peer/striping.hpp"
 
 namespace vmigrate::peer {
 
@@ -21,7 +22,7 @@ struct Endpoint {
   std::map<std::string, HostAddress> peers;  ///< by the name that their certificates carry
   std::string software;                      ///< version, for people
   std::vector<std::string> features{};       ///< that this side has; a session uses what both have
-  int bulk_connections = 2;
+  ConnectionLimits bulk_connections{};
   Patience patience{};
   std::uint32_t protocol = kProtocol;
   std::uint32_t oldest_protocol = kOldestProtocol;

@@ -21,8 +21,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Connections that have not yet proved who they are.
-constexpr std::size_t kMostGreetings = 32;
+// Connections that have not yet proved who they are. A session that begins to send brings several at once,
+// and several sessions may.
+constexpr std::size_t kMostGreetings = 128;
 constexpr std::size_t kTokenBytes = 32;
 constexpr int kPauseWithoutDescriptors = 100;  // ms
 
@@ -34,6 +35,12 @@ std::string random_token() {
 
 bool same(const std::string& left, const std::string& right) {
   return left.size() == right.size() && ::CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+}
+
+/// 0 is not said: the peer leaves it to this side.
+int grant(std::uint32_t asked, ConnectionLimits limits) {
+  if (asked == 0) return limits.least;
+  return static_cast<int>(std::min(asked, static_cast<std::uint32_t>(limits.most)));
 }
 
 wire::OpeningAnswer refusal(const Error& error) {
@@ -166,7 +173,8 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
     stream.say_goodbye();
     return fail(error);
   }
-  auto receiver = std::make_shared<StripedReceiver>(endpoint_.bulk_connections);
+  const int connections = grant(hello.bulk_connections(), endpoint_.bulk_connections);
+  auto receiver = std::make_shared<StripedReceiver>(connections);
   wire::OpeningAnswer answer;
   auto* welcome = answer.mutable_welcome();
   welcome->set_protocol(protocol);
@@ -178,7 +186,7 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
   welcome->mutable_features()->Assign(peer.features.begin(), peer.features.end());
   welcome->set_session(random_token());
   Open open{peer.host, receiver, {}};
-  for (int i = 0; i < endpoint_.bulk_connections; ++i) {
+  for (int i = 0; i < connections; ++i) {
     open.tokens.push_back(random_token());
     welcome->add_bulk_tokens(open.tokens.back());
   }

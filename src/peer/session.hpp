@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,8 +36,11 @@ struct PeerIdentity {
 class BulkSender {
  public:
   virtual ~BulkSender() = default;
-  /// Blocks while the wire is full. An error is final: the session is going down.
-  virtual Result<> write(ByteView bytes) = 0;
+  using Parts = std::initializer_list<ByteView>;
+  /// One after the other, as if they were one. Blocks while the wire is full. An error is final: the session
+  /// is going down.
+  virtual Result<> write_parts(Parts parts) = 0;
+  Result<> write(ByteView bytes) { return write_parts({bytes}); }
   /// No more bytes: the receiver reads what is on its way and then the end.
   virtual Result<> finish() = 0;
   /// How long the network has kept the sender waiting: the time for which sockets had no room, without that

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <memory>
 #include <system_error>
 
@@ -115,7 +116,14 @@ Measured measured(int socket) {
   tcp_info info{};
   socklen_t size = sizeof info;
   if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
-  return {std::chrono::microseconds(info.tcpi_min_rtt), std::chrono::microseconds(info.tcpi_rwnd_limited)};
+  const bool timed = info.tcpi_min_rtt != UINT32_MAX;
+  return {std::chrono::microseconds(timed ? info.tcpi_min_rtt : 0),
+          std::chrono::microseconds(info.tcpi_rwnd_limited)};
+}
+
+void limit_window(int socket, std::size_t bytes) {
+  const int value = static_cast<int>(std::min<std::size_t>(bytes, INT_MAX));
+  ::setsockopt(socket, IPPROTO_TCP, TCP_WINDOW_CLAMP, &value, sizeof value);
 }
 
 void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -26,6 +27,9 @@ struct Measured {
   std::chrono::nanoseconds receiver_limited{};  ///< for which the other end's window was too small, in sum
 };
 Measured measured(int socket);
+
+/// The most that the other end may send before this one has read it.
+void limit_window(int socket, std::size_t bytes);
 
 /// Messages go first, and a link that takes none for so long is given up. Of either kind little is kept in
 /// the kernel: what is there cannot be overtaken any more.

@@ -7,7 +7,7 @@ namespace {
 class NoSender : public BulkSender {
  public:
   explicit NoSender(Error why) : why_(std::move(why)) {}
-  Result<> write(ByteView) override { return fail(why_); }
+  Result<> write_parts(Parts) override { return fail(why_); }
   Result<> finish() override { return fail(why_); }
   std::chrono::nanoseconds waited() const override { return {}; }
 

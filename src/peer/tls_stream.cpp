@@ -79,23 +79,6 @@ Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials&
   }
 }
 
-void TlsStream::carry_bulk() {
-  // A TLS record is 16 KiB at most. Each would be a system call, and a walk through the network's stack.
-  constexpr std::size_t many_records = std::size_t{256} * 1024;
-  SSL* connection = connection_.get();
-  ::SSL_free_buffers(connection);  // the next one has the new size
-  ::SSL_set_default_read_buffer_len(connection, many_records);
-  ::SSL_set_read_ahead(connection, 1);
-  BIO* collected = ::BIO_new(::BIO_f_buffer());
-  if (collected == nullptr || BIO_set_write_buffer_size(collected, many_records) != 1) {
-    ::BIO_free(collected);
-    return;
-  }
-  BIO* socket = ::SSL_get_wbio(connection);
-  ::BIO_up_ref(socket);
-  ::SSL_set0_wbio(connection, ::BIO_push(collected, socket));
-}
-
 Result<> TlsStream::read_exactly(std::span<std::byte> bytes, MonotonicTime deadline) {
   while (!bytes.empty()) {
     const auto count = read_some(bytes);
@@ -116,31 +99,6 @@ Result<> TlsStream::write_all(ByteView bytes, MonotonicTime deadline) {
     if (auto waited = wait(deadline); !waited) return waited;
   }
   return flush(deadline);
-}
-
-/// What carry_bulk() has collected.
-Result<> TlsStream::flush(MonotonicTime deadline) {
-  BIO* out = ::SSL_get_wbio(connection_.get());
-  while (BIO_flush(out) != 1) {
-    if (BIO_should_retry(out) == 0) return fail(ErrorCode::unreachable, system_error(errno));
-    wants_write_ = true;
-    if (auto waited = wait(deadline); !waited) return waited;
-  }
-  return {};
-}
-
-Result<std::size_t> TlsStream::read_some(std::span<std::byte> bytes) {
-  ::ERR_clear_error();
-  std::size_t count = 0;
-  const int result = ::SSL_read_ex(connection_.get(), bytes.data(), bytes.size(), &count);
-  return outcome(result, count);
-}
-
-Result<std::size_t> TlsStream::write_some(ByteView bytes) {
-  ::ERR_clear_error();
-  std::size_t count = 0;
-  const int result = ::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count);
-  return outcome(result, count);
 }
 
 Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {

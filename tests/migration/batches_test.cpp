@@ -17,9 +17,9 @@ constexpr Bytes kBudget{std::uint64_t{64} << 20};
 
 class Wire : public peer::BulkSender {
  public:
-  Result<> write(ByteView part) override {
+  Result<> write_parts(Parts parts) override {
     if (broken) return fail(ErrorCode::unreachable, "the wire is cut");
-    bytes.insert(bytes.end(), part.begin(), part.end());
+    for (const auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
     return {};
   }
   Result<> finish() override { return {}; }

@@ -17,9 +17,9 @@ constexpr Bytes kBudget{std::uint64_t{64} << 20};
 /// Keeps what goes over the network.
 class Wire : public peer::BulkSender {
  public:
-  Result<> write(ByteView bytes) override {
+  Result<> write_parts(Parts parts) override {
     const std::lock_guard lock(mutex_);
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    for (const auto part : parts) bytes_.insert(bytes_.end(), part.begin(), part.end());
     return {};
   }
   Result<> finish() override {

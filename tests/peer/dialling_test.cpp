@@ -154,6 +154,31 @@ TEST_F(Dialling, AgreesOnTheFeaturesThatBothHave) {
   EXPECT_EQ(accepted()->peer().features, (*session)->peer().features);
 }
 
+TEST_F(Dialling, OpensNoMoreConnectionsForMemoryThanTheListenerGrants) {
+  bulk_connections_ = 1;
+  listen();
+  auto here = dialling(port());
+  here.bulk_connections = {2, 8};
+  auto session = TlsDialer(std::move(here)).dial("hostb");
+  ASSERT_TRUE(session) << session.error().message;
+  auto there = accepted();
+  there->start({[](Lane, const ByteBuffer&) {}, [](const Error&) {}});
+  // Its one connection says its end, and the receiver waits for no other.
+  ASSERT_TRUE((*session)->bulk_sender().finish());
+  EXPECT_TRUE(there->bulk_receiver().read()->empty());
+}
+
+TEST_F(Dialling, LeavesAListenerThatWantsMoreConnectionsThanItWasAskedFor) {
+  bulk_connections_ = 4;
+  auto greedy = endpoint("hostb");
+  greedy.bulk_connections = {4, 4};
+  greedy.peers["hosta"] = {"127.0.0.1", 1};
+  listen(std::move(greedy));
+  auto here = dialling(port());
+  here.bulk_connections = {0, 0};  // it does not say how many, and takes none
+  EXPECT_EQ(refused_dial(std::move(here)).code, ErrorCode::refused);
+}
+
 TEST_F(Dialling, SaysThatAPortIsTaken) {
   const auto taken = listen_anywhere();
   const auto listener = Listener::create(endpoint("hostb"), "127.0.0.1", port_of(taken), [](auto) {});

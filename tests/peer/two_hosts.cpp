@@ -34,7 +34,7 @@ Endpoint TwoHosts::endpoint(const CredentialFiles& files) const {
   auto credentials = Credentials::load(files);
   EXPECT_TRUE(credentials) << credentials.error().message;
   Endpoint endpoint{std::move(*credentials), {}, "1.2.3"};
-  endpoint.bulk_connections = bulk_connections_;
+  endpoint.bulk_connections = {bulk_connections_, bulk_connections_};
   endpoint.patience = patience_;
   return endpoint;
 }
