@@ -9,10 +9,10 @@ from .summary import METRICS
 
 PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
 COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "stopped_ms", "said_pause_ms", "sent_bytes", "cpu_s",
-           "work_lost_s", "redis_slowest_ms", "link_use", "daemon_growth_bytes")
+           "work_lost_s", "redis_slowest_ms", "link_use", "said_stall", "daemon_growth_bytes")
 NOTHING = "–"
 # What may be nothing or less, and what only vmigrate has, or more of is better.
-WITHOUT_RATIO = ("work_lost_s", "daemon_growth_bytes", "link_use")
+WITHOUT_RATIO = ("work_lost_s", "daemon_growth_bytes", "link_use", "said_stall")
 # More of one processor than this taken by strangers, and the numbers are not to be trusted.
 DISTURBED = 0.15
 

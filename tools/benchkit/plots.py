@@ -2,6 +2,8 @@
 
 from html import escape
 
+from .summary import is_own
+
 WIDTH = 720
 LABELS = 190
 ROW = 18
@@ -36,7 +38,7 @@ def draw_row(row, top, scale, show):
     if median is None:
         yield f'<text x="{LABELS}" y="{top + 13}">failed</text>'
         return
-    color = OURS if mover == "vmigrate" else THEIRS
+    color = OURS if is_own(mover) else THEIRS
     middle = top + ROW / 2
     left, right = LABELS + lowest * scale, LABELS + highest * scale
     yield f'<rect x="{LABELS}" y="{top + 3}" width="{median * scale:.1f}" height="{ROW - 6}" fill="{color}"/>'

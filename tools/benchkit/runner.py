@@ -73,6 +73,7 @@ class Bench:
     def run_once(self, case, guests, mover):
         """No second try: what goes wrong is the result."""
         try:
+            mover.get_ready(self.lab.hosts.values())
             guest = guests.take(mover.bare)
             set_write_rate(guest, guests.workload, case)
             if len(guest.running_on) != 1:

@@ -33,6 +33,7 @@ METRICS = {metric.key: metric for metric in (
     Metric("daemon_growth_bytes", "daemon grew", "MiB", MIB, 1),
     Metric("redis_slowest_ms", "slowest redis request", "ms", digits=0),
     Metric("link_use", "use of the link", ""),
+    Metric("said_stall", "share of the time until it said that it does not converge", ""),
 )}
 
 
@@ -61,9 +62,13 @@ def ratio(runs, case, mover, peer, key):
     return ours / theirs if ours is not None and theirs else None
 
 
+def is_own(mover):
+    return mover.startswith("vmigrate")
+
+
 def best_peer(runs, case, key):
     """The name of the one with the least, or None."""
-    found = {mover: middle(runs, case, mover, key) for mover in movers_of(runs, case) if mover != "vmigrate"}
+    found = {mover: middle(runs, case, mover, key) for mover in movers_of(runs, case) if not is_own(mover)}
     return min((mover for mover in found if found[mover] is not None), key=found.get, default=None)
 
 
@@ -71,14 +76,14 @@ def judge(runs, bar):
     """The bar with what was measured; `met` is None when there is nothing to judge by."""
     if bar.case is None:
         return judge_worst(runs, bar)
-    ours = middle(runs, bar.case, "vmigrate", bar.metric)
+    ours = middle(runs, bar.case, bar.mover, bar.metric)
     theirs = {peer: middle(runs, bar.case, peer, bar.metric) for peer in bar.peers}
     theirs = {peer: value for peer, value in theirs.items() if value is not None}
     peer = min(theirs, key=theirs.get, default=None)
     verdict = {**asdict(bar), "value": ours, "peer": peer, "peer_value": theirs.get(peer), "limit": None, "met": None}
     if bar.case not in {run["case"] for run in runs}:
         return verdict
-    if failures(runs, bar.case, "vmigrate"):
+    if failures(runs, bar.case, bar.mover):
         return {**verdict, "met": False}
     if ours is None:
         return verdict
@@ -91,7 +96,7 @@ def judge(runs, bar):
 
 def judge_worst(runs, bar):
     """For all moves of vmigrate."""
-    found = [run[bar.metric] for run in runs if run["mover"] == "vmigrate" and bar.metric in run]
+    found = [run[bar.metric] for run in runs if is_own(run["mover"] or "") and bar.metric in run]
     worst = max(found, default=None)
     return {**asdict(bar), "value": worst, "peer": None, "peer_value": None, "limit": bar.allowance,
             "met": None if worst is None else worst <= bar.allowance}

@@ -39,6 +39,7 @@ class Host:
         self.folder = folder
         self.namespace = namespace
         self.state = state
+        self.build = build
         self.daemon_program = build / "src/daemon/migrated"
         self.client_program = build / "src/cli/vmigrate"
         self.address = network.MIGRATION_ADDRESSES[name]
@@ -165,6 +166,14 @@ class Host:
             raise LabError(f"there is no {self.daemon_program}", "tools/dev build, or set VMIGRATE_BUILD")
         self.start("migrated", [self.daemon_program.resolve()], {**os.environ, **(environment or {})})
         self.wait_for("migrated", lambda: listens(self.control_socket))
+
+    def use_daemon(self, program):
+        """From now on; `program` is below the folder of what is built."""
+        if self.build / program == self.daemon_program:
+            return
+        self.stop_daemon()
+        self.daemon_program = self.build / program
+        self.start_daemon()
 
     def stop_daemon(self):
         self.stop("migrated", signal.SIGTERM)

@@ -1,0 +1,84 @@
+// A double of src/peer/tls_transfer.cpp: connections are opened and their ends prove who they are as ever,
+// and then memory goes over in the clear. With it in the daemon's place tools/bench measures what encryption
+// costs.
+#include <cerrno>
+#include <system_error>
+
+#include <openssl/err.h>
+
+#include "peer/tls_stream.hpp"
+
+namespace vmigrate::peer {
+namespace {
+
+constexpr int kBuffer = 256 * 1024;
+
+int in_the_clear = 0;
+
+bool is_in_the_clear(const SSL* connection) {
+  return SSL_get_app_data(connection) == &in_the_clear;
+}
+
+BIO* buffered(BIO* socket, bool reads) {
+  BIO* buffer = ::BIO_new(::BIO_f_buffer());
+  if (reads)
+    (void)BIO_set_read_buffer_size(buffer, kBuffer);
+  else
+    (void)BIO_set_write_buffer_size(buffer, kBuffer);
+  ::BIO_up_ref(socket);
+  return ::BIO_push(buffer, socket);
+}
+
+Result<std::size_t> outcome_of(BIO* through, bool done, std::size_t count) {
+  if (done) return count;
+  if (BIO_should_retry(through) != 0) return std::size_t{0};
+  return fail(ErrorCode::unreachable, std::generic_category().message(errno));
+}
+
+}  // namespace
+
+void TlsStream::carry_bulk() {
+  SSL* connection = connection_.get();
+  ::SSL_set0_rbio(connection, buffered(::SSL_get_rbio(connection), true));
+  ::SSL_set0_wbio(connection, buffered(::SSL_get_wbio(connection), false));
+  SSL_set_app_data(connection, &in_the_clear);
+}
+
+Result<std::size_t> TlsStream::read_some(std::span<std::byte> bytes) {
+  std::size_t count = 0;
+  if (is_in_the_clear(connection_.get())) {
+    wants_write_ = false;
+    BIO* in = ::SSL_get_rbio(connection_.get());
+    const bool done = ::BIO_read_ex(in, bytes.data(), bytes.size(), &count) == 1;
+    return outcome_of(in, done, count);
+  }
+  ::ERR_clear_error();
+  const int result = ::SSL_read_ex(connection_.get(), bytes.data(), bytes.size(), &count);
+  return outcome(result, count);
+}
+
+Result<std::size_t> TlsStream::write_some(ByteView bytes) {
+  std::size_t count = 0;
+  if (is_in_the_clear(connection_.get())) {
+    BIO* out = ::SSL_get_wbio(connection_.get());
+    const bool done = ::BIO_write_ex(out, bytes.data(), bytes.size(), &count) == 1;
+    wants_write_ = !done;
+    return outcome_of(out, done, count);
+  }
+  ::ERR_clear_error();
+  const int result = ::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count);
+  return outcome(result, count);
+}
+
+Result<> TlsStream::flush(MonotonicTime deadline) {
+  BIO* out = ::SSL_get_wbio(connection_.get());
+  while (BIO_flush(out) != 1) {
+    if (BIO_should_retry(out) == 0)
+      return fail(ErrorCode::unreachable, std::generic_category().message(errno));
+    wants_write_ = true;
+    if (auto waited = wait(deadline); !waited) return waited;
+  }
+  return {};
+}
+
+}  // namespace vmigrate::peer
