@@ -31,6 +31,10 @@ Result<Credentials> Credentials::load(const CredentialFiles& files) {
   if (!context) return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
   ::SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
   // A session that could be resumed would outlive the removal of its peer.
+  // As strong as anybody needs, and a third faster than with keys of 256 bits, which is what OpenSSL asks for
+  // first.
+  ::SSL_CTX_set_ciphersuites(context.get(),
+                             "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
   ::SSL_CTX_set_num_tickets(context.get(), 0);
   ::SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
