@@ -380,7 +380,7 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
 }
 
 SwitchoverTerms SourceMigration::terms() const {
-  return {options_.max_pause, domain_.accelerated, domain_.vcpus, link_->session().round_trip()};
+  return {options_.max_pause, domain_.accelerated, link_->session().round_trip()};
 }
 
 void SourceMigration::raise_downtime_limit(std::uint32_t pass) {

@@ -13,7 +13,6 @@ namespace vmigrate::migration {
 struct SwitchoverTerms {
   Milliseconds max_pause{};
   bool accelerated = true;  ///< by KVM
-  std::uint32_t vcpus = 1;
   std::chrono::nanoseconds round_trip{};
 };
 

@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint32_t kLate = 1000;  // a pass by which every limit has grown to its end
 
 SwitchoverTerms with_kvm(Milliseconds max_pause, Milliseconds round_trip = {}) {
-  return {max_pause, true, 2, round_trip};
+  return {max_pause, true, round_trip};
 }
 
 TEST(Switchover, TheLimitBeginsSmallAndGrowsWithThePassesThatDidNotComeDownToIt) {
@@ -23,18 +23,16 @@ TEST(Switchover, TheLimitBeginsSmallAndGrowsWithThePassesThatDidNotComeDownToIt)
 }
 
 TEST(Switchover, GuestsWhoseEmulationLosesPagesAreSparedPasses) {
-  const SwitchoverTerms several{Milliseconds(300), false, 2, {}};
-  EXPECT_TRUE(is_largest_limit(downtime_limit(1, several), several));
-  const SwitchoverTerms one{Milliseconds(300), false, 1, {}};
-  EXPECT_LE(downtime_limit(1, one), Milliseconds(20));
-  EXPECT_GE(downtime_limit(2, one), Milliseconds(100));
+  const SwitchoverTerms emulated{Milliseconds(300), false, {}};
+  EXPECT_TRUE(is_largest_limit(downtime_limit(1, emulated), emulated));
 }
 
 TEST(Switchover, WhatIsAllowedIsForMoreThanTheMemory) {
   const auto near = downtime_limit(kLate, with_kvm(Milliseconds(300)));
-  EXPECT_EQ(near + pause_beside_memory(1, with_kvm(Milliseconds(300))), Milliseconds(300));
+  // Although the rate that it was reckoned with may prove to be half too high.
+  EXPECT_LE(near * 3 / 2 + pause_beside_memory(1, with_kvm(Milliseconds(300))), Milliseconds(300));
   const auto far = downtime_limit(kLate, with_kvm(Milliseconds(300), Milliseconds(50)));
-  EXPECT_EQ(near - far, Milliseconds(100));
+  EXPECT_GE(near - far, Milliseconds(66));
 }
 
 TEST(Switchover, APauseThatCannotBeKeptDoesNotKeepTheVmForEver) {
@@ -59,7 +57,7 @@ TEST(Switchover, AQueueIsExpectedOnlyWhereTheNetworkIsWaitedFor) {
 RC_GTEST_PROP(Switchover, NoLimitIsBeyondWhatIsAllowedNorNothing, (std::uint32_t pass)) {
   const Milliseconds max_pause(*rc::gen::inRange(4, 1'800'000));
   const Milliseconds round_trip(*rc::gen::inRange(0, 10'000));
-  const SwitchoverTerms terms{max_pause, *rc::gen::arbitrary<bool>(), *rc::gen::inRange(1U, 5U), round_trip};
+  const SwitchoverTerms terms{max_pause, *rc::gen::arbitrary<bool>(), round_trip};
   const auto limit = downtime_limit(pass, terms);
   RC_ASSERT(limit > Milliseconds(0));
   RC_ASSERT(limit <= max_pause);
