@@ -73,7 +73,7 @@ WORKLOADS = {workload.name: workload for workload in (
     Workload("smallest", "128 MiB Linux that writes 1,000 whole pages a second", settings={"memory": 128}),
     Workload("writer", "256 MiB Linux that writes 1,000 whole pages a second"),
     Workload("debian", "2 GiB Debian: systemd, nginx, redis filled, page cache warm", kind="debian",
-             settings={"checked": 16, "dirty_rate": 100}),
+             settings={"checked": 4, "dirty_rate": 100}),
     Workload("random", "512 MiB Linux, 384 MiB of it random", settings={"memory": 512, "checked": 4, "dirty_rate": 100},
              prepare=("fill random 384",)),
     Workload("text", "512 MiB Linux, 384 MiB of it text", settings={"memory": 512, "checked": 4, "dirty_rate": 100},
