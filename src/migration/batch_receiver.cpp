@@ -36,7 +36,7 @@ Result<> BatchReceiver::feed(ByteView bytes) {
 }
 
 Result<> BatchReceiver::feed_some(ByteView& bytes) {
-  if (!decompressor_) {
+  if (!far_) {
     return fill(head_, kOpeningBytes, bytes) ? open(std::exchange(head_, {})) : Result<>();
   }
   if (frame_left_ == 0) {
@@ -57,14 +57,15 @@ Result<> BatchReceiver::open(ByteView opening) {
   const auto sizes = parse_opening(opening, budget_);
   if (!sizes) return fail(sizes.error());
   reader_.emplace(sizes->store_pages);
-  decompressor_.emplace(sizes->window_log);
+  far_.emplace(sizes->window_log);
   thread_ = std::thread([this] { run(); });
   return {};
 }
 
 Result<> BatchReceiver::take_part_of_frame(ByteView part) {
   if (frame_->method == reduce::Method::stored) return assemble(part);
-  return decompressor_->unpack(part, [this](ByteView bytes) { return assemble(bytes); });
+  auto& decompressor = frame_->method == reduce::Method::zstd_far ? *far_ : near_;
+  return decompressor.unpack(part, [this](ByteView bytes) { return assemble(bytes); });
 }
 
 Result<> BatchReceiver::assemble(ByteView bytes) {

@@ -57,8 +57,9 @@ class BatchReceiver {
   const Bytes budget_;
   const Sink sink_;
   // The feeding thread's own.
-  ByteBuffer head_;  // the opening or a header, as far as it has come
-  std::optional<reduce::Decompressor> decompressor_;
+  ByteBuffer head_;                          // the opening or a header, as far as it has come
+  std::optional<reduce::Decompressor> far_;  // once the opening has come
+  reduce::Decompressor near_{reduce::kNearWindowLog};
   std::optional<reduce::FrameHeader> frame_;  // that is coming
   std::size_t frame_left_ = 0;
   ByteBuffer batch_head_;

@@ -63,7 +63,9 @@ class BatchSender {
 
   peer::BulkSender& wire_;
   // Of whoever works: the thread, or while it has nothing to do, the caller of send().
-  reduce::Compressor compressor_;
+  reduce::Compressor far_;
+  reduce::Compressor near_;
+  reduce::Compressor* packs_ = &near_;  // the one of the two that packed last
   ByteBuffer packed_;
 
   BoundedQueue<Job> queue_{1};

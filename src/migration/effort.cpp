@@ -9,22 +9,28 @@ namespace {
 
 // Above this share of the time it is what holds the stream back.
 constexpr double kFull = 0.5;
-// Bytes a second. What two of this decade's processors pack at a level of zstd's is some 1.2 GB/s at its
-// fastest, 0.7 at level 1 and 0.45 at level 3, of which a third to a quarter goes on the wire.
+// Bytes a second. What two of this decade's processors pack is some 0.7 GB/s with light effort, 0.5 with
+// medium and 0.3 with strong, of which two fifths to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
 constexpr double kForLight = 200e6;
+constexpr double kForMedium = 60e6;
 // What becomes no smaller than this will not with more work.
 constexpr double kWorthIt = 1.1;
 // A share of the time above which packing has no room for more work, and what the next level costs of it.
 constexpr double kRoom = 0.8;
 constexpr double kNextCosts = 1.7;
-// Memory is easy here and hard there: a busy while is remembered for about a second.
+// Memory is easy here and hard there: a busy while is remembered for about a second, and work is judged by
+// half of one.
 constexpr double kRemembered = 0.9;
+constexpr double kRecent = 0.85;
+constexpr int kLooksToJudge = 5;
 // By how much more something has to be before it counts: all of this is guessed.
 constexpr double kClearly = 1.2;
+// By how much more has to be put on the wire than it took before, to be more than queues that fill.
+constexpr double kFaster = 1.5;
 
 // How small a Linux guest's memory becomes with an effort, by what the next higher makes of it.
-constexpr std::array<double, kEfforts> kOfNextHigher{0, 0.5, 0.95, 1};
+constexpr std::array<double, kEfforts> kOfNextHigher{0, 0.75, 0.92, 1};
 constexpr std::chrono::milliseconds kFirstPatience{1'000};
 constexpr std::chrono::milliseconds kLongestPatience{30'000};
 
@@ -37,38 +43,58 @@ std::size_t index(Effort effort) {
 Effort EffortChooser::update(const Load& load, MonotonicTime now) {
   if (load.network > kFull)
     capacity_ = load.wire;
-  else if (load.wire > capacity_ * kClearly)
+  else if (load.wire > capacity_ * kFaster)
     capacity_ = std::numeric_limits<double>::infinity();  // more than was seen, nobody knows how much
   busy_ = std::max(load.packing, busy_ * kRemembered);
   // What was seen while the workers got going tells nothing.
   if (std::exchange(settling_, false)) return current_;
+  remember(load);
   const auto before = current_;
-  if (current_ != Effort::none && load.packing > kFull) {
-    if (lets_more_through_below(load)) step_down(now);
+  if (is_too_much() || is_in_vain()) {
+    step_down(now);
+  } else if (load.packing > kFull && current_ != Effort::none) {
+    // Neither more nor, for now, less.
   } else if (const auto next = wanted(load); now >= experience_[index(next)].not_before) {
     current_ = next;
   }
   settling_ = current_ != before;
+  if (settling_) looks_ = 0;
   return current_;
 }
 
-/// Whether a full network would with the next lower effort take more of the batches than it does now.
-bool EffortChooser::lets_more_through_below(const Load& load) const {
-  const double reduction = load.batches / std::max(load.wire, 1.0);
+void EffortChooser::remember(const Load& load) {
+  const double old = looks_++ == 0 ? 0 : kRecent;
+  const auto mix = [&](double& value, double fresh) { value = value * old + fresh * (1 - old); };
+  mix(recent_.packing, load.packing);
+  mix(recent_.batches, load.batches);
+  mix(recent_.wire, load.wire);
+}
+
+/// Whether packing is what holds the stream back, and a full network would with the next lower effort take
+/// more of the batches than it does now.
+bool EffortChooser::is_too_much() const {
+  if (current_ == Effort::none || looks_ < kLooksToJudge || recent_.packing <= kFull) return false;
+  const double reduction = recent_.batches / std::max(recent_.wire, 1.0);
   const double below = std::max(1.0, reduction * kOfNextHigher[index(current_) - 1]);
-  return load.wire * reduction * kClearly < capacity_ * below;
+  return recent_.batches * kClearly < capacity_ * below;
 }
 
 Effort EffortChooser::wanted(const Load& load) const {
   if (current_ == Effort::none) {
     if (load.network <= kFull || load.wire >= kFastEnough) return current_;
-    return load.wire > kForLight ? Effort::light : Effort::medium;
+    if (load.wire > kForLight) return Effort::light;
+    return load.wire > kForMedium ? Effort::medium : Effort::strong;
   }
   const bool waits = load.putting > kFull;  // a source that has little to say tells nothing
   const bool worth_it = load.batches > load.wire * kWorthIt;
   const bool room = busy_ * kNextCosts < kRoom;
   if (!waits || !worth_it || !room || current_ == Effort::strong) return current_;
   return static_cast<Effort>(index(current_) + 1);
+}
+
+/// Whether nothing becomes smaller by all that work.
+bool EffortChooser::is_in_vain() const {
+  return current_ == Effort::strong && looks_ >= kLooksToJudge && recent_.batches <= recent_.wire * kWorthIt;
 }
 
 void EffortChooser::step_down(MonotonicTime now) {

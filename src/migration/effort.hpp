@@ -13,9 +13,9 @@ namespace vmigrate::migration {
 /// How much work goes into making the guest's memory smaller before it is sent.
 enum class Effort : std::uint8_t {
   none,    ///< zero pages only: for links that are faster than these CPUs
-  light,   ///< what the destination has already, differences to it, and zstd at its fastest
+  light,   ///< what the destination has already, differences to it, and zstd at a fast level
   medium,  ///< the same, zstd's level 1
-  strong,  ///< level 3; what comes above gains 4 per cent and costs twice as much
+  strong,  ///< the same, looking for what is alike all over the window
 };
 inline constexpr std::size_t kEfforts = 4;
 
@@ -31,8 +31,8 @@ struct Load {
 
 /// Chooses the effort by what holds the stream back: the network, or the work. The first choice follows from
 /// the network's rate; from there on a higher effort is tried while the network is what is waited for and
-/// packing leaves room, and left when that is the work and the network is so idle that less work lets more
-/// through. One that was left is tried again later, each time after twice as long.
+/// packing leaves room, and left when for half a second that is the work, and the network is so idle that
+/// less work lets more through. One that was left is tried again later, each time after twice as long.
 ///
 /// No clock and no I/O: feed it a Load every hundred milliseconds or so.
 class EffortChooser {
@@ -47,13 +47,17 @@ class EffortChooser {
   };
 
   Effort wanted(const Load& load) const;
-  bool lets_more_through_below(const Load& load) const;
+  void remember(const Load& load);
+  bool is_too_much() const;
+  bool is_in_vain() const;
   void step_down(MonotonicTime now);
 
   Effort current_ = Effort::none;
   double capacity_ = 0;    // of the network when it last was full, bytes a second
   double busy_ = 0;        // the share that packing took, or lately took
-  bool settling_ = false;  // since the last change
+  int looks_ = 0;          // since the last change, but for the first
+  bool settling_ = false;  // the first is still to come
+  Load recent_{};          // of the looks since then
   std::array<Experience, kEfforts> experience_;
 };
 

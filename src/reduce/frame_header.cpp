@@ -42,8 +42,12 @@ Result<FrameHeader> parse_frame_header(ByteView bytes) {
   if (bytes.size() != kHeaderBytes) return broken("it has the wrong length");
   const auto first = number(bytes, 0);
   const FrameHeader header{static_cast<Method>(first >> 24), number(bytes, 4)};
-  if (header.method != Method::stored && header.method != Method::zstd)
-    return broken("its method is unknown");
+  switch (header.method) {
+    case Method::stored:
+    case Method::zstd_far:
+    case Method::zstd_near: break;
+    default: return broken("its method is unknown");
+  }
   if (first << 8 != 0) return broken("it says more than is known");
   if (header.bytes == 0 || header.bytes > kMostFrameBytes) return broken("what follows cannot be that long");
   return header;

@@ -18,10 +18,14 @@ constexpr std::uint64_t kBatches = 3 * kUsualBatch * 5 / 4;
 // The tables of zstd's workers, their pieces and what they have made of them.
 constexpr std::uint64_t kWorkerBytes = 5 * kMebibyte;
 
+// What looks back no further has small tables.
+constexpr std::uint64_t kNearNeed =
+    (std::uint64_t{1} << kNearWindowLog) + kMostWorkers * (2 * kMebibyte) + kMebibyte;
+
 std::uint64_t zstd_need(int window_log) {
   const std::uint64_t window = std::uint64_t{1} << window_log;
   // The window, and a table of one entry of 8 bytes for each 128 of it.
-  return window + window / 16 + kMostWorkers * kWorkerBytes;
+  return window + window / 16 + kMostWorkers * kWorkerBytes + kNearNeed;
 }
 
 }  // namespace

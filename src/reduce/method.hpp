@@ -7,7 +7,8 @@ namespace vmigrate::reduce {
 /// How a piece of the batches' stream is packed. The numbers are on the wire and never change.
 enum class Method : std::uint8_t {
   stored = 1,
-  zstd = 3,  ///< all pieces that are packed so are one long zstd stream
+  zstd_far = 3,   ///< all pieces that are packed so are one long zstd stream
+  zstd_near = 4,  ///< likewise another, which looks back less far
 };
 
 /// zstd's levels that are of use here: below, it copies; above, it is slower than any link that one would
@@ -18,5 +19,7 @@ inline constexpr int kHighestLevel = 9;
 /// How far back zstd looks, as a power of two: from a megabyte to all that a 64-bit zstd can.
 inline constexpr int kLowestWindowLog = 20;
 inline constexpr int kHighestWindowLog = 31;
+/// The same of Method::zstd_near: packers that are in a hurry look no further anyway.
+inline constexpr int kNearWindowLog = 20;
 
 }  // namespace vmigrate::reduce

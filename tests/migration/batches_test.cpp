@@ -123,7 +123,8 @@ TEST(Batches, NoiseIsRefused) {
   const auto opening = encode_opening(sizes_of_both(kBudget, kBudget));
   for (int round = 0; round < 500; ++round) {
     ByteBuffer bytes(opening.begin(), opening.end());
-    bytes.push_back(static_cast<std::byte>(round % 2 == 0 ? reduce::Method::stored : reduce::Method::zstd));
+    bytes.push_back(
+        static_cast<std::byte>(round % 2 == 0 ? reduce::Method::stored : reduce::Method::zstd_far));
     bytes.insert(bytes.end(), 4, std::byte{});
     for (int i = 0; i < 300; ++i) bytes.push_back(static_cast<std::byte>(random()));
     const auto stream = receive(bytes, 50);

@@ -50,7 +50,7 @@ Effort mostly(const Model& model) {
 }
 
 constexpr std::array kSpeeds{2e9, 1.2e9, 0.7e9, 0.45e9};
-constexpr std::array kLinux{1.0, 2.2, 3.4, 3.6};
+constexpr std::array kLinux{1.0, 2.5, 3.3, 3.6};
 constexpr std::array kRandom{1.0, 1.0, 1.0, 1.0};
 
 TEST(Effort, ASlowLinkGetsTheStrongestAndAFastOneNothing) {
@@ -60,11 +60,11 @@ TEST(Effort, ASlowLinkGetsTheStrongestAndAFastOneNothing) {
 }
 
 TEST(Effort, StaysBelowWhatThePackersCannotDo) {
-  // 1 Gbit/s: level 3 would make 450 MB/s of it where level 1 makes 408.
+  // 1 Gbit/s: strong makes 432 MB/s of it where medium makes 396.
   EXPECT_EQ(mostly({120e6, kSpeeds, kLinux}), Effort::strong);
-  // 1.4 Gbit/s: level 1 makes 600.
+  // 1.4 Gbit/s: medium makes 577.
   EXPECT_EQ(mostly({175e6, kSpeeds, kLinux}), Effort::medium);
-  // 3 Gbit/s: the fastest makes 825, level 1 of a slower processor only 500.
+  // 3 Gbit/s: light makes 937, medium on a slower processor only 500.
   EXPECT_EQ(mostly({375e6, {2e9, 1.2e9, 0.5e9, 0.3e9}, kLinux}), Effort::light);
   // 4 Gbit/s and more: nobody notices.
   EXPECT_EQ(mostly({500e6, kSpeeds, kLinux}), Effort::none);
@@ -73,6 +73,8 @@ TEST(Effort, StaysBelowWhatThePackersCannotDo) {
 TEST(Effort, TheFirstStepIsTheRightOneForTheLink) {
   EffortChooser gigabit;
   EXPECT_EQ(gigabit.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::medium);
+  EffortChooser slower;
+  EXPECT_EQ(slower.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{}), Effort::strong);
   EffortChooser faster;
   EXPECT_EQ(faster.update({0.9, 0, 0.9, 300e6, 300e6, 300e6}, MonotonicTime{}), Effort::light);
 }
@@ -82,7 +84,7 @@ TEST(Effort, NoMoreWorkGoesIntoWhatCannotBeMadeSmaller) {
 }
 
 TEST(Effort, WorkThatOnlyCostsIsLeft) {
-  // Packing at level 1 cannot follow the network, and makes nothing smaller.
+  // Packing cannot follow the network with medium effort, and makes nothing smaller.
   EXPECT_EQ(mostly({180e6, {2e9, 0.3e9, 0.1e9, 0.05e9}, kRandom}), Effort::light);
 }
 
@@ -104,18 +106,30 @@ TEST(Effort, ALinkThatIsHeldBackByTheHostsOwnWorkIsLeftAlone) {
   }
 }
 
+TEST(Effort, AWhileOfMemoryThatIsHardToPackIsNoReasonToLeave) {
+  EffortChooser chooser;
+  MonotonicTime now{};
+  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, now += kTick);
+  for (int i = 0; i < 100; ++i) {
+    // Three looks in ten the workers are what is waited for.
+    const bool hard = i % 10 > 6;
+    const Load load = hard ? Load{0, 0.9, 0.1, 110e6, 110e6, 20e6} : Load{0.9, 0.3, 0.9, 110e6, 110e6, 36e6};
+    EXPECT_EQ(chooser.update(load, now += kTick), Effort::strong) << i;
+  }
+}
+
 TEST(Effort, AnIdleGuestTellsNothing) {
   EXPECT_EQ(mostly({37e6, kSpeeds, kLinux, 1e6}), Effort::none);
 }
 
 TEST(Effort, WhatWasTooMuchIsTriedEverMoreSeldom) {
   EffortChooser chooser;
-  // Level 3 makes 200 MB/s of what level 1 makes 408 of.
+  // Strong makes 200 MB/s of what medium makes 396 of.
   const auto counts = used({120e6, {2e9, 1.2e9, 0.9e9, 0.2e9}, kLinux}, chooser);
   const auto tries = counts[static_cast<std::size_t>(Effort::strong)];
-  // One takes two ticks to be judged, and a minute sees six.
-  EXPECT_GE(tries, 6);
-  EXPECT_LE(tries, 14);
+  // One takes six ticks to be judged, and a minute sees six.
+  EXPECT_GE(tries, 18);
+  EXPECT_LE(tries, 42);
 }
 
 TEST(Effort, FollowsALinkThatBecomesFaster) {
@@ -137,7 +151,7 @@ RC_GTEST_PROP(Effort, NeverSettlesWhereTheNextLowerIsMuchBetter, ()) {
   double speed = between(1'000, 3'000) * 1e6;
   for (std::size_t at = 0; at < kEfforts; ++at, speed *= between(40, 95) / 100) model.speed[at] = speed;
   const double light = between(150, 250) / 100;
-  const double medium = light * between(140, 200) / 100;
+  const double medium = light * between(115, 170) / 100;
   model.smaller = {1, light, medium, medium * between(100, 110) / 100};
   const auto at = mostly(model);
   if (at != Effort::none) {

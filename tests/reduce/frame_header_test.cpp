@@ -6,7 +6,7 @@
 namespace vmigrate::reduce {
 namespace {
 
-constexpr FrameHeader kFrame{Method::zstd, 1000};
+constexpr FrameHeader kFrame{Method::zstd_far, 1000};
 constexpr BatchHeader kBatch{5000, 1 << 20};
 
 TEST(FrameHeader, BothComeBack) {
@@ -32,9 +32,9 @@ void expect_refused(const Result<Header>& parsed, const std::string& why) {
 TEST(FrameHeader, LimitsAreChecked) {
   expect_refused(parse_frame_header(encode(FrameHeader{Method{0}, 4})), "method");
   expect_refused(parse_frame_header(encode(FrameHeader{Method{2}, 4})), "method");
-  expect_refused(parse_frame_header(encode(FrameHeader{Method{4}, 4})), "method");
-  expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd, 0})), "that long");
-  expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd, kMostFrameBytes + 1})), "that long");
+  expect_refused(parse_frame_header(encode(FrameHeader{Method{5}, 4})), "method");
+  expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd_far, 0})), "that long");
+  expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd_far, kMostFrameBytes + 1})), "that long");
   expect_refused(parse_batch_header(encode(BatchHeader{4, kMostOriginalBytes + 1})), "too much");
   expect_refused(parse_batch_header(encode(BatchHeader{3, 0})), "that long");
   expect_refused(parse_batch_header(encode(BatchHeader{most_batch_bytes(100) + 1, 100})), "that long");

@@ -153,14 +153,16 @@ std::vector<Batch> batches_of(const ByteBuffer& memory, BatchWriter& writer) {
   return batches;
 }
 
-/// By as many workers as the first argument says, all memory as one stream.
+/// By as many workers as the first argument says, all memory as one stream; the last one: all over the
+/// window.
 void pack(benchmark::State& state) {
   BatchWriter writer(0);
   const auto batches = batches_of(memory_like(kStorePages, 1), writer);
   std::uint64_t in = 0;
   std::uint64_t out = 0;
   for (auto _ : state) {
-    Compressor compressor(kWindowLog, static_cast<int>(state.range(0)));
+    Compressor compressor(state.range(2) == 0 ? Reach::near : Reach::far, kWindowLog,
+                          static_cast<int>(state.range(0)));
     compressor.set_level(static_cast<int>(state.range(1)));
     ByteBuffer packed;
     for (const auto& batch : batches) {
@@ -175,8 +177,8 @@ void pack(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<std::int64_t>(in));
 }
 BENCHMARK(pack)
-    ->ArgNames({"workers", "level"})
-    ->ArgsProduct({{1, 2}, {-7, 1, 3, 6}})
+    ->ArgNames({"workers", "level", "far"})
+    ->ArgsProduct({{1, 2}, {-3, 1, 2, 3}, {0, 1}})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 
@@ -184,7 +186,7 @@ void unpack(benchmark::State& state) {
   BatchWriter writer(0);
   ByteBuffer packed;
   std::uint64_t size = 0;
-  Compressor compressor(kWindowLog, 1);
+  Compressor compressor(Reach::far, kWindowLog, 1);
   for (const auto& batch : batches_of(memory_like(kStorePages / 4, 1), writer)) {
     if (!compressor.pack(batch.bytes, packed)) state.SkipWithError("broken");
     size += batch.original_bytes;
