@@ -1,9 +1,9 @@
-#include "migration/switchover.hpp"
+#include "pacing/switchover.hpp"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 namespace {
 
 constexpr std::uint32_t kLate = 1000;  // a pass by which every limit has grown to its end
@@ -75,4 +75,4 @@ RC_GTEST_PROP(Switchover, NoForecastOverflows,
 }
 
 }  // namespace
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

@@ -1,9 +1,9 @@
-#include "migration/switchover.hpp"
+#include "pacing/switchover.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 namespace {
 
 using std::chrono::duration_cast;
@@ -59,4 +59,4 @@ std::optional<Milliseconds> pause_to_expect(Bytes remaining, Rate moved, double 
   return pause_beside_memory(network, terms) + Milliseconds(std::llround(std::min(seconds, most) * 1000));
 }
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing
