@@ -67,7 +67,7 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachine::create(const Configurati
   }
   auto vm = std::unique_ptr<VirtualMachine>(new VirtualMachine(configuration));
   for (const auto step : {&VirtualMachine::create_vm, &VirtualMachine::add_memory, &VirtualMachine::add_vcpus,
-                          &VirtualMachine::describe}) {
+                          &VirtualMachine::make_machine}) {
     if (auto done = (*vm.*step)(); !done) return fail(done.error());
   }
   return vm;
@@ -132,7 +132,7 @@ Result<> VirtualMachine::add_vcpus() {
   return {};
 }
 
-Result<> VirtualMachine::describe() {
+kvm::MachineDescription VirtualMachine::description() const {
   kvm::MachineDescription description;
   description.kvm = kvm_.get();
   description.vm = vm_.get();
@@ -144,7 +144,11 @@ Result<> VirtualMachine::describe() {
   }
   description.dirty_log = configuration_.dirty_log;
   description.dirty_ring_size = configuration_.dirty_ring_size;
-  auto machine = kvm::Machine::create(std::move(description), *this);
+  return description;
+}
+
+Result<> VirtualMachine::make_machine() {
+  auto machine = kvm::Machine::create(description(), *this);
   if (!machine) return fail(machine.error());
   machine_.emplace(std::move(*machine));
   return {};
@@ -215,6 +219,10 @@ Result<> VirtualMachine::slot_removed(const std::string& name) {
     if (configuration_.memory[i].name == name) return remove_memory(i);
   }
   return Vmm::slot_removed(name);
+}
+
+void VirtualMachine::progress(const kvm::Progress& progress) {
+  if (watcher_) watcher_(progress);
 }
 
 // All of it must lie in one slot.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,13 +34,15 @@ class VirtualMachine : public kvm::Vmm {
   /// Why a vCPU runs no more: empty if all do.
   std::string failure() const;
 
+  /// Is told of every round of a move.
+  void watch(std::function<void(const kvm::Progress&)> watcher) { watcher_ = std::move(watcher); }
+
   kvm::Machine& machine() { return *machine_; }
+  kvm::MachineDescription description() const;
   Devices& devices() { return devices_; }
   /// `slot`: as in the configuration.
   std::span<std::byte> memory(std::size_t slot) { return memory_[slot].bytes(); }
   const Configuration& configuration() const { return configuration_; }
-  int file() const { return vm_.get(); }
-  const Vcpu& vcpu(std::size_t number) const { return *vcpus_[number]; }
   /// Takes a slot away from the guest, as when memory is unplugged.
   Result<> remove_memory(std::size_t slot);
 
@@ -48,6 +51,7 @@ class VirtualMachine : public kvm::Vmm {
   Result<ByteBuffer> save_devices() override;
   Result<> load_devices(ByteView state) override;
   Result<> slot_removed(const std::string& name) override;
+  void progress(const kvm::Progress& progress) override;
 
  private:
   explicit VirtualMachine(Configuration configuration) : configuration_(std::move(configuration)) {}
@@ -55,7 +59,7 @@ class VirtualMachine : public kvm::Vmm {
   Result<> add_memory();
   Result<> set_memory(std::size_t slot, std::uint64_t size);
   Result<> add_vcpus();
-  Result<> describe();
+  Result<> make_machine();
   std::byte* find(std::uint64_t guest_address, std::uint64_t size);
 
   const Configuration configuration_;
@@ -65,6 +69,7 @@ class VirtualMachine : public kvm::Vmm {
   Devices devices_;
   std::optional<kvm::Machine> machine_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
+  std::function<void(const kvm::Progress&)> watcher_;
   bool running_ = false;
 };
 
