@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/units.hpp"
 #include "kvm/cpu_features.hpp"
 
 namespace vmigrate::kvm {
@@ -17,11 +16,12 @@ namespace {
 // What KVM itself takes for the same frequency (tsc_tolerance_ppm).
 constexpr double kTscTolerance = 250e-6;
 constexpr std::size_t kMostNamed = 8;
+constexpr std::uint64_t kBytesPerKib = 1024;
 
 using Reasons = std::vector<std::string>;
 
 std::string to_text(const SlotShape& slot) {
-  return fmt::format("{} at {:#x}{}", to_string(Bytes{slot.size}), slot.guest_address,
+  return fmt::format("{} KiB at {:#x}{}", slot.size / kBytesPerKib, slot.guest_address,
                      slot.read_only ? ", read-only" : "");
 }
 

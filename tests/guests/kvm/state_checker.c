@@ -17,7 +17,7 @@ enum { kTimerVector = 0x40, kPitVector = 0x41, kVectors = 0x50 };
 enum { kCode = 0x08, kData = 0x10 };
 enum { kApicId = 0x20, kApicEoi = 0xb0, kApicSpurious = 0xf0, kApicTimer = 0x320, kApicInitial = 0x380, kApicDivide = 0x3e0 };
 enum { kApicPeriodic = 1 << 17, kApicEnabled = 0x100 };
-enum { kPitPin = 2, kPitHz = 1193182, kPitRate = 50, kApicCount = 20000000 };
+enum { kPitPin = 0 /* as KVM wires it unless the VMM says otherwise */, kPitHz = 1193182, kPitRate = 50, kApicCount = 20000000 };
 enum { kStar = 0xc0000081, kSysenterEsp = 0x175 };
 
 enum fault { kFpu = 1, kSse = 2, kMsr = 4, kDebug = 8, kTsc = 16 };
@@ -57,12 +57,15 @@ void on_pit(void) {
   *apic(kApicEoi) = 0;
 }
 
+/* What IRET does, for a KVM that emulates instructions and has not that one: the flags first, which another interrupt
+ * may follow at once, then a far return over them. */
+#define RETURN "  popal\n  pushl 8(%esp)\n  popfl\n  lret $4\n"
 void timer_entry(void);
 void pit_entry(void);
 __asm__(
     ".text\n"
-    "timer_entry:\n  pushal\n  call on_timer\n  popal\n  iret\n"
-    "pit_entry:\n  pushal\n  call on_pit\n  popal\n  iret\n");
+    "timer_entry:\n  pushal\n  call on_timer\n" RETURN
+    "pit_entry:\n  pushal\n  call on_pit\n" RETURN);
 
 static void set_gate(uint32_t vector, void (*entry)(void)) {
   const uint32_t address = (uint32_t)entry;
@@ -84,6 +87,8 @@ static void start_apic_timer(void) {
 
 static void start_pit(void) {
   const uint32_t divisor = kPitHz / kPitRate;
+  out8(0x21, 0xff); /* the old interrupt controllers say nothing: the IOAPIC does */
+  out8(0xa1, 0xff);
   ioapic_write(0x10 + kPitPin * 2 + 1, 0);
   ioapic_write(0x10 + kPitPin * 2, kPitVector);
   out8(0x43, 0x34); /* channel 0, both bytes, rate generator */
@@ -105,45 +110,51 @@ static uint32_t pattern(uint32_t number, uint32_t place) {
   return (number + 1) * 0x01010101u ^ place * 0x9e3779b1u;
 }
 
-/* Which of the eight registers holds what is told apart by the pattern's place. */
-#define EACH_XMM(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
-#define LOAD_XMM(n) __asm__ volatile("movups %0, %%xmm" #n : : "m"(values[n]));
-#define STORE_XMM(n) __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(values[n]));
+/* The image of FXSAVE and FXRSTOR: of the x87 registers the control word and the eight of the stack, and of SSE the
+ * control word and eight registers. AMD64 Architecture Programmer's Manual, volume 2, 11.4.4. */
+struct image {
+  uint16_t control, status;
+  uint8_t tags, reserved;
+  uint16_t opcode;
+  uint32_t pointers[4];
+  uint32_t mxcsr, mxcsr_mask;
+  uint32_t stack[8][4]; /* 80 bits each */
+  uint32_t xmm[8][4];
+  uint32_t unused[56];
+} __attribute__((aligned(16)));
 
-typedef uint32_t quad[4];
-
-static void fill_xmm(uint32_t number) {
-  quad values[8] __attribute__((aligned(16)));
-  for (uint32_t i = 0; i < 32; ++i) values[i / 4][i % 4] = pattern(number, i);
-  EACH_XMM(LOAD_XMM)
-}
-
-static int xmm_is_bad(uint32_t number) {
-  quad values[8] __attribute__((aligned(16)));
-  uint32_t wrong = 0;
-  EACH_XMM(STORE_XMM)
-  for (uint32_t i = 0; i < 32; ++i) wrong |= values[i / 4][i % 4] ^ pattern(number, i);
-  return wrong != 0;
-}
-
-/* The control word, and through MMX the mantissas of the x87 stack. */
 static uint16_t control_word(uint32_t number) {
   return (uint16_t)(0x37f & ~(number << 8));
 }
 
-static void fill_fpu(uint32_t number) {
-  const uint64_t value = (uint64_t)pattern(number, 100) << 32 | pattern(number, 101);
-  const uint16_t control = control_word(number);
-  __asm__ volatile("fninit\n fldcw %0" : : "m"(control));
-  __asm__ volatile("movq %0, %%mm3" : : "m"(value));
+static uint32_t mxcsr(uint32_t number) {
+  return 0x1f80 | number << 13;
 }
 
-static int fpu_is_bad(uint32_t number) {
-  uint64_t value;
-  uint16_t control;
-  __asm__ volatile("fnstcw %0" : "=m"(control));
-  __asm__ volatile("movq %%mm3, %0" : "=m"(value));
-  return control != control_word(number) || value != ((uint64_t)pattern(number, 100) << 32 | pattern(number, 101));
+static void fill_fpu(uint32_t number) {
+  struct image image = {.control = control_word(number), .tags = 0xff, .mxcsr = mxcsr(number)};
+  for (uint32_t i = 0; i < 8; ++i) {
+    image.stack[i][0] = pattern(number, 100 + i);
+    image.stack[i][1] = pattern(number, 110 + i) | 0x80000000u;
+    image.stack[i][2] = 0x3fff;
+    for (uint32_t j = 0; j < 4; ++j) image.xmm[i][j] = pattern(number, i * 4 + j);
+  }
+  __asm__ volatile("fxrstor %0" : : "m"(image));
+}
+
+static uint32_t check_fpu(uint32_t number) {
+  struct image image;
+  uint32_t fpu, sse;
+  __asm__ volatile("fxsave %0" : "=m"(image));
+  fpu = (uint32_t)image.control ^ control_word(number);
+  sse = image.mxcsr ^ mxcsr(number);
+  for (uint32_t i = 0; i < 8; ++i) {
+    fpu |= image.stack[i][0] ^ pattern(number, 100 + i);
+    fpu |= image.stack[i][1] ^ (pattern(number, 110 + i) | 0x80000000u);
+    fpu |= (image.stack[i][2] & 0xffff) ^ 0x3fff;
+    for (uint32_t j = 0; j < 4; ++j) sse |= image.xmm[i][j] ^ pattern(number, i * 4 + j);
+  }
+  return (fpu ? kFpu : 0) | (sse ? kSse : 0);
 }
 
 static void fill_others(uint32_t number) {
@@ -153,10 +164,8 @@ static void fill_others(uint32_t number) {
 }
 
 static uint32_t check(uint32_t number, uint32_t* last_tsc) {
-  uint32_t found = 0;
+  uint32_t found = check_fpu(number);
   uint32_t debug, low, high;
-  if (fpu_is_bad(number)) found |= kFpu;
-  if (xmm_is_bad(number)) found |= kSse;
   if (read_msr(kStar) != pattern(number, 200) || read_msr(kSysenterEsp) != pattern(number, 201)) found |= kMsr;
   __asm__ volatile("movl %%dr0, %0" : "=r"(debug));
   if (debug != pattern(number, 300)) found |= kDebug;
@@ -219,7 +228,6 @@ void guest_main(uint32_t number, uint32_t vcpus, uint32_t unused, uint32_t unuse
   load_tables();
   start_apic_timer();
   fill_fpu(number);
-  fill_xmm(number);
   fill_others(number);
   __asm__ volatile("sti");
   for (;;) {
