@@ -136,7 +136,7 @@ struct ReceiveReport {
 class Machine {
  public:
   /// Looks at the VM: no vCPU may be in KVM_RUN, and those of a VM that is to be sent must have their CPUID.
-  /// Refuses what makes no sense, and a VM that cannot be moved (nested virtualisation), by name.
+  /// Refuses what makes no sense. Whether the VM can be moved is for send() to say.
   static Result<Machine> create(MachineDescription description, Vmm& vmm);
   Machine(Machine&&) noexcept;
   Machine& operator=(Machine&&) = delete;
