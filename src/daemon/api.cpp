@@ -138,7 +138,7 @@ void Api::start(const control::Start& request, const control::Caller& caller,
       request.bandwidth() == 0 ? parts_.configuration.migration.bandwidth : Rate{request.bandwidth()};
   options.keep_source_definition = request.keep_source_definition();
   if (request.finish_by_ms() > 0) options.finish_by = Milliseconds(request.finish_by_ms());
-  if (request.on_stall() == control::ON_STALL_PAUSE) options.on_stall = migration::OnStall::pause;
+  if (request.on_stall() == control::ON_STALL_PAUSE) options.on_stall = pacing::OnStall::pause;
   options.max_slowdown = Percent{request.max_slowdown_percent()};
   options.requested_by = fmt::format("{} (uid {})", caller.user, caller.uid);
   const auto migration = parts_.manager.start(request.vm(), std::move(options));

@@ -50,7 +50,7 @@ Effort EffortChooser::update(const Load& load, MonotonicTime now) {
   if (std::exchange(settling_, false)) return current_;
   remember(load);
   const auto before = current_;
-  if (is_too_much() || is_in_vain()) {
+  if (is_too_much() || is_in_vain(load)) {
     step_down(now);
   } else if (load.packing > kFull && current_ != Effort::none) {
     // Neither more nor, for now, less.
@@ -93,7 +93,9 @@ Effort EffortChooser::wanted(const Load& load) const {
 }
 
 /// Whether nothing becomes smaller by all that work.
-bool EffortChooser::is_in_vain() const {
+bool EffortChooser::is_in_vain(const Load& load) const {
+  // A source that has little to say tells nothing.
+  if (load.putting <= kFull) return false;
   return current_ == Effort::strong && looks_ >= kLooksToJudge && recent_.batches <= recent_.wire * kWorthIt;
 }
 

@@ -49,7 +49,7 @@ class EffortChooser {
   Effort wanted(const Load& load) const;
   void remember(const Load& load);
   bool is_too_much() const;
-  bool is_in_vain() const;
+  bool is_in_vain(const Load& load) const;
   void step_down(MonotonicTime now);
 
   Effort current_ = Effort::none;

@@ -195,10 +195,8 @@ void OutgoingStream::release_tail() {
 
 Result<> OutgoingStream::flush() {
   if (splitter_.writer.original_bytes() == 0) return {};
-  // Nobody waits for the last pages to become yet a little smaller.
-  const auto effort = stop_seen_ ? std::min(effort_.current(), Effort::medium) : effort_.current();
   const bool at_once = splitter_.filter.is_complete();
-  if (auto sent = sender_.send(splitter_.writer.take(), effort, at_once); !sent) return sent;
+  if (auto sent = sender_.send(splitter_.writer.take(), effort_.current(), at_once); !sent) return sent;
   if (!stop_seen_) choose_effort();
   return {};
 }

@@ -4,14 +4,14 @@
 #include "hypervisor/hypervisor.hpp"
 #include "migration/outgoing_stream.hpp"
 #include "migration/report.hpp"
-#include "migration/switchover.hpp"
+#include "pacing/switchover.hpp"
 
 namespace vmigrate::migration {
 
 /// Turns counters into rates and a forecast.
 class ProgressMeter {
  public:
-  ProgressMeter(MonotonicTime start, const SwitchoverTerms& terms) : terms_(terms), last_(start) {}
+  ProgressMeter(MonotonicTime start, const pacing::SwitchoverTerms& terms) : terms_(terms), last_(start) {}
 
   /// Fills in everything of `progress` but the limits and the elapsed time. `downtime_limit`: the
   /// hypervisor's now.
@@ -19,7 +19,7 @@ class ProgressMeter {
               const hypervisor::MemoryProgress& memory, Milliseconds downtime_limit, Progress& progress);
 
  private:
-  const SwitchoverTerms terms_;
+  const pacing::SwitchoverTerms terms_;
   MonotonicTime last_;
   OutgoingStream::Counters counters_{};
   double guest_rate_ = 0;  // bytes a second, smoothed

@@ -379,7 +379,7 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   publish();
 }
 
-SwitchoverTerms SourceMigration::terms() const {
+pacing::SwitchoverTerms SourceMigration::terms() const {
   return {options_.max_pause, domain_.accelerated, link_->session().round_trip()};
 }
 
@@ -441,7 +441,7 @@ void SourceMigration::on_stall(const std::string& why) {
   // QEMU takes 2,000 s at most. It stops the VM at once and moves the rest.
   constexpr Milliseconds unlimited = std::chrono::minutes(30);
   spdlog::warn("{}: {}", label(), why);
-  if (options_.on_stall == OnStall::pause) {
+  if (options_.on_stall == pacing::OnStall::pause) {
     stall_dealt_with_ = set_downtime_limit(unlimited);
     return;
   }

@@ -7,7 +7,6 @@
 
 #include "handover/source.hpp"
 #include "migration/claims.hpp"
-#include "migration/convergence.hpp"
 #include "migration/edges.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/outgoing_stream.hpp"
@@ -16,7 +15,8 @@
 #include "migration/progress_watch.hpp"
 #include "migration/report.hpp"
 #include "migration/runtime_directory.hpp"
-#include "migration/switchover.hpp"
+#include "pacing/convergence.hpp"
+#include "pacing/switchover.hpp"
 
 namespace vmigrate::migration {
 
@@ -26,7 +26,7 @@ struct StartOptions {
   Rate bandwidth{};  ///< zero: no limit
   bool keep_source_definition = false;
   std::optional<Milliseconds> finish_by;  ///< after the request; then on_stall
-  OnStall on_stall = OnStall::abort;
+  pacing::OnStall on_stall = pacing::OnStall::abort;
   Percent max_slowdown;  ///< as far as it may be slowed before on_stall; zero: never
   std::string requested_by;
 };
@@ -75,7 +75,7 @@ class SourceMigration {
   void on_hypervisor_ended(const Result<>& result);
   void on_verdict(const Verdict& verdict);
   void on_progress(const hypervisor::MemoryProgress& memory);
-  SwitchoverTerms terms() const;
+  pacing::SwitchoverTerms terms() const;
   void raise_downtime_limit(std::uint32_t pass);
   bool set_downtime_limit(Milliseconds limit);
   void watch_for_stall(const hypervisor::MemoryProgress& memory);
@@ -140,7 +140,7 @@ class SourceMigration {
   std::optional<ProgressMeter> progress_meter_;
   Bytes destination_memory_;
   Milliseconds downtime_limit_{};
-  Convergence convergence_;
+  pacing::Convergence convergence_;
   bool stall_dealt_with_ = false;
   Percent slowdown_;     ///< asked for
   Percent most_slowed_;  ///< that there was

@@ -4,7 +4,6 @@
 #include <array>
 
 #include "base/thread_name.hpp"
-#include "peer/striping.hpp"
 #include "peer/tcp.hpp"
 
 namespace vmigrate::peer {
@@ -12,6 +11,8 @@ namespace {
 
 // What lies between the writer and the wire: enough to keep a connection busy while its thread encrypts.
 constexpr std::size_t kQueuedBytes = 2 * kLongestBulkChunk;
+// What all connections together may have in the kernel that was not sent yet.
+constexpr std::size_t kUnsent = 4 * kLongestBulkChunk;
 // Bytes that may be held ahead of the next in order, for each connection: what one reads while the other is
 // not run, and no more. What a stalled connection makes the others wait for stays in the kernel, and a reader
 // that is slow is felt by the sender at once.
@@ -52,6 +53,7 @@ StripedSender::StripedSender(std::vector<TlsStream> connections)
     : connections_(std::move(connections)), queue_(kQueuedBytes) {
   for (auto& connection : connections_) {
     connection.carry_bulk();
+    limit_unsent(connection.descriptor(), kUnsent / connections_.size());
     threads_.emplace_back([this, &connection] { run(connection); });
   }
 }
@@ -148,9 +150,7 @@ Result<> StripedSender::carry_all(TlsStream& connection) {
 }
 
 StripedReceiver::StripedReceiver(int connections)
-    : expected_(connections),
-      most_kept_(static_cast<std::size_t>(connections) * kAheadPerConnection),
-      left_(connections) {
+    : most_kept_(static_cast<std::size_t>(connections) * kAheadPerConnection), left_(connections) {
 }
 
 StripedReceiver::~StripedReceiver() {
@@ -161,8 +161,6 @@ StripedReceiver::~StripedReceiver() {
 bool StripedReceiver::join(TlsStream connection) {
   const std::lock_guard lock(mutex_);
   if (closed_) return false;
-  const int socket = connection.descriptor();
-  limit_window(socket, window_for(measured(socket).round_trip, expected_));
   auto& joined = connections_.emplace_back(std::move(connection));
   joined.stream.carry_bulk();
   joined.thread = std::thread([this, &joined] { run(joined.stream); });

@@ -84,7 +84,6 @@ class StripedReceiver : public BulkReceiver {
   std::map<std::uint64_t, ByteBuffer> chunks_;
   std::uint64_t next_ = 0;
   std::uint64_t delivered_ = 0;
-  const int expected_;  // connections
   const std::size_t most_kept_;
   std::size_t kept_ = 0;  // in chunks_ and being read
   int left_;              // connections that have not said their end

@@ -30,11 +30,11 @@ Result<Credentials> Credentials::load(const CredentialFiles& files) {
   std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(::TLS_method()), Free());
   if (!context) return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
   ::SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  // OpenSSL asks for keys of 256 bits first, which take longer and keep nobody out that 128 do not. The three
+  // are in every OpenSSL, so this cannot fail.
+  (void)::SSL_CTX_set_ciphersuites(
+      context.get(), "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
   // A session that could be resumed would outlive the removal of its peer.
-  // As strong as anybody needs, and a third faster than with keys of 256 bits, which is what OpenSSL asks for
-  // first.
-  ::SSL_CTX_set_ciphersuites(context.get(),
-                             "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
   ::SSL_CTX_set_num_tickets(context.get(), 0);
   ::SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);

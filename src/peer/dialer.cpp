@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/thread_name.hpp"
 #include "peer/frame.hpp"
 #include "peer/tcp.hpp"
 #include "peer/tls_session.hpp"
@@ -72,8 +73,10 @@ Result<std::vector<TlsStream>> open_bulk(const Endpoint& endpoint, const std::st
                                          const HostAddress& address, const wire::Welcome& welcome) {
   std::vector<std::future<Result<TlsStream>>> joining;
   for (const auto& token : welcome.bulk_tokens()) {
-    joining.push_back(std::async(std::launch::async,
-                                 [&] { return join(endpoint, name, address, welcome.session(), token); }));
+    joining.push_back(std::async(std::launch::async, [&] {
+      name_this_thread("join");
+      return join(endpoint, name, address, welcome.session(), token);
+    }));
   }
   std::vector<TlsStream> streams;
   for (auto& each : joining) {

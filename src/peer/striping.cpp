@@ -13,10 +13,6 @@ constexpr double kProcessor = 5e9 / 8;  // bytes/s that one encrypts and hands t
 constexpr std::size_t kUsualSend = std::size_t{4} << 20;
 constexpr std::size_t kUsualReceive = std::size_t{6} << 20;
 
-// Beyond, the kernel has its own bounds.
-constexpr double kLongestRoundTrip = 1.0;  // seconds
-constexpr std::size_t kBeingRead = std::size_t{1} << 20;
-
 std::size_t third_value(const char* setting, std::size_t otherwise) {
   std::ifstream file(setting);
   std::size_t value = 0;
@@ -37,12 +33,6 @@ int connections_for(std::chrono::nanoseconds round_trip, BufferLimits buffers, u
   const double window = std::max<double>(static_cast<double>(std::min(buffers.send, buffers.receive)) / 2, 1);
   const double needed = std::ceil(rate * std::chrono::duration<double>(round_trip).count() / window);
   return static_cast<int>(std::clamp<double>(needed, limits.least, limits.most));
-}
-
-std::size_t window_for(std::chrono::nanoseconds round_trip, int connections) {
-  const double seconds =
-      std::clamp(std::chrono::duration<double>(round_trip).count(), 0.0, kLongestRoundTrip);
-  return kBeingRead + static_cast<std::size_t>(kWire * seconds / std::max(connections, 1));
 }
 
 }  // namespace vmigrate::peer

@@ -31,9 +31,4 @@ BufferLimits buffer_limits();
 int connections_for(std::chrono::nanoseconds round_trip, BufferLimits buffers, unsigned processors,
                     ConnectionLimits limits);
 
-/// What a receiver is to let be on its way on each of so many connections: what the same wire holds in a
-/// round trip, and a little that is being read. The kernel by itself would let it grow to tcp_rmem while the
-/// reader is slow, and all of that would have to be read in the pause.
-std::size_t window_for(std::chrono::nanoseconds round_trip, int connections);
-
 }  // namespace vmigrate::peer

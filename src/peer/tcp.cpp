@@ -121,9 +121,9 @@ Measured measured(int socket) {
           std::chrono::microseconds(info.tcpi_rwnd_limited)};
 }
 
-void limit_window(int socket, std::size_t bytes) {
+void limit_unsent(int socket, std::size_t bytes) {
   const int value = static_cast<int>(std::min<std::size_t>(bytes, INT_MAX));
-  ::setsockopt(socket, IPPROTO_TCP, TCP_WINDOW_CLAMP, &value, sizeof value);
+  (void)::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
 }
 
 void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_after) {

@@ -28,8 +28,8 @@ struct Measured {
 };
 Measured measured(int socket);
 
-/// The most that the other end may send before this one has read it.
-void limit_window(int socket, std::size_t bytes);
+/// How much of what was written may wait in the kernel to be sent.
+void limit_unsent(int socket, std::size_t bytes);
 
 /// Messages go first, and a link that takes none for so long is given up. Of either kind little is kept in
 /// the kernel: what is there cannot be overtaken any more.

@@ -86,7 +86,10 @@ std::size_t Decoder::size_of_unit(ByteView unit) const {
       return 4 + std::min<std::size_t>(number(unit, 2, 2), kLongestCommand + 1);
     }
     case Place::section_start: return unit.size() < 5 ? 5 : 5 + length_at(unit, 4) + 8;
-    case Place::section_id: return 4;
+    case Place::own_section: return unit.size() < 5 ? 5 : 5 + length_at(unit, 4) + 8;
+    case Place::section_id:
+    case Place::own_length: return 4;
+    case Place::own_body: return std::min<std::size_t>(own_left_, kPageSize);
     case Place::block_entry:
       return unit.empty() ? 1 : 1 + length_at(unit, 0) + 8 + (ignores_shared_ ? 8U : 0U);
     case Place::ram_word: return size_of_ram_word(unit);
@@ -149,6 +152,13 @@ void Decoder::take_unit(ByteView unit, RecordSink& sink) {
     case Place::command: return take_command(unit, sink);
     case Place::section_start: return take_section_start(unit, sink);
     case Place::section_id: return take_section_id(unit, sink);
+    case Place::own_section: return take_own_section(unit, sink);
+    case Place::own_length:
+      own_left_ = number(unit, 0, 4);
+      return pass_on(unit, own_left_ == 0 ? Place::footer : Place::own_body, sink);
+    case Place::own_body:
+      own_left_ -= unit.size();
+      return pass_on(unit, own_left_ == 0 ? Place::footer : Place::own_body, sink);
     case Place::block_entry: return take_block_entry(unit, sink);
     case Place::ram_word: return take_ram_word(unit, sink);
     case Place::footer: return take_footer(unit, sink);
@@ -164,6 +174,7 @@ void Decoder::take_section_type(ByteView unit, RecordSink& sink) {
     case kSectionStart: return pass_on(unit, Place::section_start, sink);
     case kSectionPart:
     case kSectionEnd: return pass_on(unit, Place::section_id, sink);
+    case kSectionFull: return pass_on(unit, Place::own_section, sink);
     default:
       return give_up(unit,
                      fmt::format("a section of type {:#04x} stands before the end of memory", section_type_),
@@ -235,6 +246,15 @@ void Decoder::take_section_id(ByteView unit, RecordSink& sink) {
   pass_on(unit, Place::ram_word, sink);
 }
 
+void Decoder::take_own_section(ByteView unit, RecordSink& sink) {
+  const auto name = string_at(unit, 4);
+  if (!name.starts_with(kOwnSections)) {
+    return give_up(unit, fmt::format("section '{}' stands before the end of memory", name), sink);
+  }
+  own_section_ = static_cast<std::uint32_t>(number(unit, 0, 4));
+  pass_on(unit, Place::own_length, sink);
+}
+
 void Decoder::take_block_entry(ByteView unit, RecordSink& sink) {
   RamBlock block{string_at(unit, 0), number(unit, 1 + length_at(unit, 0), 8)};
   if (block.size > blocks_left_ || blocks_.size() == kMostBlocks) {
@@ -296,7 +316,8 @@ void Decoder::take_page(ByteView unit, std::uint64_t flags, std::uint64_t offset
 }
 
 void Decoder::take_footer(ByteView unit, RecordSink& sink) {
-  if (std::to_integer<std::uint8_t>(unit[0]) != kSectionFooter || number(unit, 1, 4) != ram_section_) {
+  const auto section = section_type_ == kSectionFull ? own_section_ : ram_section_;
+  if (std::to_integer<std::uint8_t>(unit[0]) != kSectionFooter || number(unit, 1, 4) != section) {
     return give_up(unit, "a section does not end where it should", sink);
   }
   if (section_type_ != kSectionEnd) return pass_on(unit, Place::section_type, sink);

@@ -12,10 +12,10 @@ namespace vmigrate::stream {
 /// Finds the pages in QEMU's migration stream, however it is cut into pieces.
 ///
 /// The stream has no framing: the end of a section is found only by understanding it. So the decoder
-/// understands what it must (the head, commands, the RAM section) and gives up on the rest: from the first
-/// thing that it does not know, or that breaks a rule, everything is opaque bytes, for good, and
-/// `opaque_reason()` says why. That is never an error. A stream that is not understood still has to arrive,
-/// byte for byte.
+/// understands what it must (the head, commands, sections of our own, the RAM section) and gives up on the
+/// rest: from the first thing that it does not know, or that breaks a rule, everything is opaque bytes, for
+/// good, and `opaque_reason()` says why. That is never an error. A stream that is not understood still has to
+/// arrive, byte for byte.
 ///
 /// Exactness is by construction. The stream is taken apart into units (a word with its page, a block's entry,
 /// a section's head). A unit is either one record that says everything there was in it, or its bytes as they
@@ -47,6 +47,9 @@ class Decoder {
     command,
     section_start,
     section_id,
+    own_section,
+    own_length,
+    own_body,
     block_entry,
     ram_word,
     footer,
@@ -65,6 +68,7 @@ class Decoder {
   void take_command(ByteView unit, RecordSink& sink);
   void take_section_start(ByteView unit, RecordSink& sink);
   void take_section_id(ByteView unit, RecordSink& sink);
+  void take_own_section(ByteView unit, RecordSink& sink);
   void take_block_entry(ByteView unit, RecordSink& sink);
   void take_ram_word(ByteView unit, RecordSink& sink);
   void take_page(ByteView unit, std::uint64_t flags, std::uint64_t offset, RecordSink& sink);
@@ -78,6 +82,8 @@ class Decoder {
 
   bool ignores_shared_ = false;  // block entries then carry an address
   std::uint8_t section_type_ = 0;
+  std::uint32_t own_section_ = 0;
+  std::uint64_t own_left_ = 0;  // bytes of its body that are still to come
   std::uint32_t ram_section_ = 0;
   bool ram_seen_ = false;
   bool ram_head_ = false;          // in the RAM section's START: the block list comes first

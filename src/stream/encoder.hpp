@@ -24,6 +24,8 @@ class Encoder : public RecordSink {
   void reserve(std::size_t size) { output_.reserve(size); }
   const ByteBuffer& output() const { return output_; }
   ByteBuffer take_output() { return std::exchange(output_, {}); }
+  /// Forgets what it has written; the memory for it is kept.
+  void clear_output() { output_.clear(); }
 
  private:
   void page_head(const PagePlace& place, std::uint64_t flag);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 /// Constants of QEMU's precopy migration stream, as migration/savevm.c and migration/ram.c of QEMU 7.2
 /// to 11.0 write them. All integers in the stream are big-endian.
@@ -33,6 +34,11 @@ enum Command : std::uint16_t {
 };
 
 inline constexpr std::uint32_t kRamVersion = 4;
+
+/// Sections of our own: SECTION_FULL whose name begins like this, which QEMU never uses. Their body tells its
+/// own length (32 bits), so that they may stand before RAM as well: nobody has to understand them to find
+/// their end.
+inline constexpr std::string_view kOwnSections = "vmigrate/";
 
 /// The low bits of a RAM record's first word; the rest is the page's offset in its block.
 enum RamFlag : std::uint64_t {

@@ -156,7 +156,7 @@ TEST_F(Scenario, AMoveThatIsNotDoneInTimePausesTheVmWhenAskedTo) {
   StartOptions options;
   options.host = "hostb";
   options.finish_by = Milliseconds(1);
-  options.on_stall = OnStall::pause;
+  options.on_stall = pacing::OnStall::pause;
   const auto id = a.daemon().start("web1", options);
   ASSERT_TRUE(id);
   a.await("a limit that stops the VM at once",

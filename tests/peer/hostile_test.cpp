@@ -304,29 +304,6 @@ TEST_F(Hostile, BulkChunksFarAheadAreNotTakenIn) {
   EXPECT_FALSE(written) << "64 MiB were taken in";
 }
 
-// What keeping a chunk costs counts as well: of chunks of a byte each memory would hold hundreds of times
-// more.
-TEST_F(Hostile, ManyTinyBulkChunksFarAheadAreNotTakenIn) {
-  listen();
-  const auto session = begin_session();
-  auto stream = connect();
-  ASSERT_TRUE(ask(stream, join(0)));
-  constexpr std::size_t kChunks = 2'000'000;
-  constexpr std::size_t kAtOnce = 1'000;
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  Result<> written;
-  for (std::size_t number = 1; written && number <= kChunks;) {
-    ByteBuffer chunks(kAtOnce * 13);
-    for (std::size_t i = 0; i < kAtOnce; ++i, ++number) {
-      for (std::size_t byte = 0; byte < 4; ++byte)
-        chunks[i * 13 + 4 + byte] = static_cast<std::byte>(number >> (24 - 8 * byte));
-      chunks[i * 13 + 11] = std::byte{1};
-    }
-    written = stream.write_all(chunks, deadline);
-  }
-  EXPECT_FALSE(written) << "2,000,000 chunks were taken in";
-}
-
 TEST_F(Hostile, NoMoreBulkConnectionsAreGrantedThanThereMayBe) {
   listen();
   auto stream = connect();

@@ -28,13 +28,6 @@ TEST(Striping, AnUnknownRoundTripOrNoBuffersDoNoHarm) {
   EXPECT_EQ(connections_for(milliseconds(1), {}, 0, kLimits), 8);
 }
 
-TEST(Striping, TheWindowsTogetherHoldTheWire) {
-  const auto window = window_for(milliseconds(100), 8);
-  EXPECT_GE(window * 8, 125'000'000U);
-  EXPECT_LE(window_for({}, 2), std::size_t{1} << 20);
-  EXPECT_LE(window_for(std::chrono::hours(1), 1), std::size_t{2} << 30);
-}
-
 RC_GTEST_PROP(Striping, IsWithinTheLimitsAndGrowsWithTheRoundTrip, (std::uint32_t a, std::uint32_t b)) {
   const ConnectionLimits limits{*rc::gen::inRange(1, 4), *rc::gen::inRange(4, 32)};
   const BufferLimits buffers{*rc::gen::arbitrary<std::size_t>(), *rc::gen::arbitrary<std::size_t>()};

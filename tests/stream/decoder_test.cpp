@@ -127,7 +127,12 @@ TEST(Decoder, SaysWhyItGaveUp) {
   expect_opaque(StreamWriter().head().configuration(std::string(300, 'x')), "too long");
   expect_opaque(StreamWriter().head().section_start(1, "dirty-bitmap", 1), "'dirty-bitmap'");
   expect_opaque(StreamWriter().head().section_start(1, "ram", 5), "'ram' version 5");
-  expect_opaque(StreamWriter().head().section(kSectionFull, 3), "0x04");
+  expect_opaque(StreamWriter().head().section(kSubsection, 3), "0x05");
+  expect_opaque(StreamWriter().head().section(kSectionFull, 3).short_string("0000:00:03.0/virtio-mem"),
+                "'0000:00:03.0/virtio-mem'");
+  expect_opaque(
+      StreamWriter().head().section(kSectionFull, 3).short_string("vmigrate/x").number(1, 8).number(0, 4),
+      "does not end");
   expect_opaque(StreamWriter().head().section(kSectionPart, 3), "did not begin");
   expect_opaque(StreamWriter().head().number(kCommand, 1).number(7, 2).number(4, 2).number(9, 4),
                 "command 7");

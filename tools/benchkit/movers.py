@@ -100,9 +100,12 @@ class Vmigrate(LibvirtMover):
         return source.inside(source.client_program, "start", guest.name, destination.name, "-o", "ndjson", *self.options)
 
     def judge(self, move):
-        """Giving up as asked is no failure: the guest runs on where it was."""
-        if not self.gives_up or move.process.returncode != NOT_CONVERGING:
-            super().judge(move)
+        """Giving up as asked is no failure (the guest runs on where it was); not giving up is one."""
+        if not self.gives_up:
+            return super().judge(move)
+        if move.process.returncode != NOT_CONVERGING:
+            raise LabError(f"did not give up as it was asked to, but ended with {move.process.returncode}")
+        return None
 
     @staticmethod
     def abort(move):

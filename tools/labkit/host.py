@@ -172,8 +172,12 @@ class Host:
         if self.build / program == self.daemon_program:
             return
         self.stop_daemon()
-        self.daemon_program = self.build / program
-        self.start_daemon()
+        before, self.daemon_program = self.daemon_program, self.build / program
+        try:
+            self.start_daemon()
+        except LabError:
+            self.daemon_program = before
+            raise
 
     def stop_daemon(self):
         self.stop("migrated", signal.SIGTERM)

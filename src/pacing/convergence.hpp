@@ -7,7 +7,7 @@
 #include "base/clock.hpp"
 #include "base/units.hpp"
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 
 /// What to do with a VM whose memory changes faster than it can be moved. The numbers are those of
 /// control.proto.
@@ -64,4 +64,4 @@ class Convergence {
   StallWatch watch_;
 };
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

@@ -1,8 +1,8 @@
-#include "migration/convergence.hpp"
+#include "pacing/convergence.hpp"
 
 #include <algorithm>
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 namespace {
 
 constexpr std::uint32_t kPassesInVain = 3;
@@ -74,4 +74,4 @@ Convergence::Verdict Convergence::judge(std::uint32_t pass, Bytes remaining, boo
   return {slowdown_, false};
 }
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

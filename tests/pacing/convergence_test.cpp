@@ -1,9 +1,9 @@
-#include "migration/convergence.hpp"
+#include "pacing/convergence.hpp"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 namespace {
 
 /// Passes of five seconds, each looked at ten times on its way from what it began with to nothing.
@@ -171,4 +171,4 @@ RC_GTEST_PROP(Convergence, NeverSlowsWhatConverges, (std::uint16_t seed)) {
 }
 
 }  // namespace
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

@@ -7,7 +7,7 @@
 #include "base/units.hpp"
 
 /// When the VM is to be stopped, and for how long that will be: pure functions of numbers.
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 
 /// What the length of the pause depends on beside the memory that is left.
 struct SwitchoverTerms {
@@ -34,4 +34,4 @@ bool is_largest_limit(Milliseconds limit, const SwitchoverTerms& terms);
 std::optional<Milliseconds> pause_to_expect(Bytes remaining, Rate moved, double network, Milliseconds limit,
                                             const SwitchoverTerms& terms);
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

@@ -1,9 +1,9 @@
-#include "migration/switchover.hpp"
+#include "pacing/switchover.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-namespace vmigrate::migration {
+namespace vmigrate::pacing {
 namespace {
 
 using std::chrono::duration_cast;
@@ -59,7 +59,8 @@ std::optional<Milliseconds> pause_to_expect(Bytes remaining, Rate moved, double 
   if (moved.bytes_per_second == 0) return std::nullopt;
   const double seconds = static_cast<double>(remaining.count) / static_cast<double>(moved.bytes_per_second);
   const auto most = std::chrono::duration<double>(limit).count();
-  return pause_beside_memory(network, terms) + Milliseconds(std::llround(std::min(seconds, most) * 1000));
+  return pause_beside_memory(network, terms) +
+         Milliseconds(std::llround(std::min(seconds, most / kSure) * 1000));
 }
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::pacing

@@ -1,0 +1,89 @@
+#include "kvm/connection.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <limits>
+
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace vmigrate::kvm {
+namespace {
+
+tl::unexpected<Error> lost(const char* what) {
+  const int number = errno;
+  return fail(ErrorCode::unreachable, fail_errno(what, number).value().message,
+              "look at the other host for why it closed the connection");
+}
+
+int milliseconds_until(std::optional<MonotonicTime> deadline) {
+  if (!deadline) return -1;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
+}
+
+}  // namespace
+
+Result<> Connection::write(ByteView bytes) {
+  while (!bytes.empty()) {
+    if (cancellation_.is_cancelled()) return fail(ErrorCode::cancelled, "the move was cancelled");
+    const ssize_t count = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    } else if (errno == EAGAIN) {
+      if (auto waited = wait(POLLOUT, {}); !waited) return fail(waited.error());
+    } else if (errno != EINTR) {
+      return lost("sending the VM");
+    }
+  }
+  return {};
+}
+
+Result<std::size_t> Connection::read(std::span<std::byte> buffer, std::optional<MonotonicTime> deadline) {
+  const auto ready = wait(POLLIN, deadline);
+  if (!ready) return fail(ready.error());
+  if (!*ready) return 0;
+  return read_available(buffer);
+}
+
+Result<> Connection::read_exactly(std::span<std::byte> buffer) {
+  while (!buffer.empty()) {
+    const auto count = read(buffer);
+    if (!count) return fail(count.error());
+    if (*count == 0) return fail(ErrorCode::unreachable, "the other end has closed the connection");
+    buffer = buffer.subspan(*count);
+  }
+  return {};
+}
+
+Result<std::size_t> Connection::read_available(std::span<std::byte> buffer) {
+  for (;;) {
+    const ssize_t count = ::recv(socket_, buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (count >= 0) return static_cast<std::size_t>(count);
+    if (errno == EAGAIN) return 0;
+    if (errno != EINTR) return lost("receiving the VM");
+  }
+}
+
+Result<> Connection::wait_until(MonotonicTime time) {
+  while (std::chrono::steady_clock::now() < time) {
+    if (auto waited = wait(0, time); !waited) return fail(waited.error());
+  }
+  return {};
+}
+
+Result<bool> Connection::wait(short events, std::optional<MonotonicTime> deadline) {
+  for (;;) {
+    if (cancellation_.is_cancelled()) return fail(ErrorCode::cancelled, "the move was cancelled");
+    // A socket that is not waited for would still wake us when it hangs up.
+    std::array<pollfd, 2> files{{{cancellation_.file(), POLLIN, 0}, {events != 0 ? socket_ : -1, events, 0}}};
+    const int ready = ::poll(files.data(), files.size(), milliseconds_until(deadline));
+    if (ready < 0 && errno != EINTR) return fail_errno("waiting for the connection", errno);
+    if (files[1].revents != 0) return true;
+    if (ready == 0) return false;
+  }
+}
+
+}  // namespace vmigrate::kvm

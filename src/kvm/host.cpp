@@ -1,0 +1,106 @@
+#include "kvm/host.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <linux/kvm.h>
+
+#include "base/file_descriptor.hpp"
+#include "kvm/calls.hpp"
+#include "kvm/counted.hpp"
+
+namespace vmigrate::kvm {
+namespace {
+
+// KVM's own bound (KVM_MAX_CPUID_ENTRIES), and more MSRs than any kernel lists.
+constexpr std::uint32_t kMostCpuidEntries = 256;
+constexpr std::uint32_t kMostMsrs = 4096;
+
+using CpuidBuffer = Counted<CpuidHead, kvm_cpuid_entry2>;
+
+Result<CpuidEntries> read_entries(int file, unsigned long request, const char* what) {
+  CpuidBuffer buffer(kMostCpuidEntries);
+  if (auto done = call(file, request, buffer.head(), what); !done) return fail(done.error());
+  return buffer.take(std::min(buffer.head()->count, kMostCpuidEntries));
+}
+
+Result<std::vector<std::uint32_t>> read_msr_list(int kvm) {
+  Counted<MsrListHead, std::uint32_t> buffer(kMostMsrs);
+  if (auto done = call(kvm, kGetMsrIndexList, buffer.head(), "listing MSRs"); !done)
+    return fail(done.error());
+  auto msrs = buffer.take(std::min(buffer.head()->count, kMostMsrs));
+  std::sort(msrs.begin(), msrs.end());
+  return msrs;
+}
+
+// Without KVM_CAP_XSAVE2 (Linux 5.17) the structure has always the same size.
+std::uint32_t xsave_size(int vm) {
+  if (extension(vm, KVM_CAP_XSAVE) == 0) return 0;
+  return std::max(static_cast<std::uint32_t>(extension(vm, KVM_CAP_XSAVE2)),
+                  static_cast<std::uint32_t>(kXsaveSize));
+}
+
+// Some KVMs show their guests more than they list as supported (one that emulates all instructions shows
+// those of the processor below). So a vCPU is made, given what is listed, and asked what it has.
+Result<CpuidEntries> read_shown_cpuid(int kvm, const CpuidEntries& supported) {
+  const auto vm = call(kvm, KVM_CREATE_VM, 0, "making a VM to look at its CPUID");
+  if (!vm) return fail(vm.error());
+  const FileDescriptor vm_owner(*vm);
+  const auto vcpu = call(*vm, KVM_CREATE_VCPU, 0, "making a vCPU to look at its CPUID");
+  if (!vcpu) return fail(vcpu.error());
+  const FileDescriptor vcpu_owner(*vcpu);
+  if (auto set = write_cpuid(*vcpu, supported); !set) return fail(set.error());
+  return read_cpuid(*vcpu);
+}
+
+}  // namespace
+
+Result<Host> look_at_host(int kvm, int vm) {
+  Host host;
+  auto supported = read_entries(kvm, kGetSupportedCpuid, "reading what CPUID this host supports");
+  if (!supported) return fail(supported.error());
+  host.supported_cpuid = std::move(*supported);
+  auto shown = read_shown_cpuid(kvm, host.supported_cpuid);
+  if (!shown) return fail(shown.error());
+  host.shown_cpuid = std::move(*shown);
+  host.processor_vendor = vendor_of(host.supported_cpuid);
+  auto msrs = read_msr_list(kvm);
+  if (!msrs) return fail(msrs.error());
+  host.msrs = std::move(*msrs);
+  host.xsave_size = xsave_size(vm);
+  host.can_scale_tsc = extension(vm, KVM_CAP_TSC_CONTROL) != 0;
+  host.has_tsc_deadline = extension(vm, KVM_CAP_TSC_DEADLINE_TIMER) != 0;
+  host.has_wide_special_registers = extension(vm, KVM_CAP_SREGS2) != 0;
+  return host;
+}
+
+Result<CpuidEntries> read_cpuid(int vcpu) {
+  return read_entries(vcpu, kGetCpuid2, "reading a vCPU's CPUID");
+}
+
+Result<> write_cpuid(int vcpu, const CpuidEntries& entries) {
+  if (entries.size() > kMostCpuidEntries)
+    return fail(ErrorCode::refused, "a vCPU has too many CPUID entries");
+  CpuidBuffer buffer(kMostCpuidEntries);
+  buffer.head()->count = static_cast<std::uint32_t>(entries.size());
+  buffer.put(entries.data(), entries.size());
+  if (auto done = call(vcpu, kSetCpuid2, buffer.head(), "setting a vCPU's CPUID"); !done) {
+    return fail(done.error());
+  }
+  return {};
+}
+
+std::string vendor_of(const CpuidEntries& entries) {
+  for (const auto& entry : entries) {
+    if (entry.function != 0) continue;
+    std::array<char, 12> name{};
+    std::memcpy(name.data(), &entry.ebx, 4);
+    std::memcpy(name.data() + 4, &entry.edx, 4);
+    std::memcpy(name.data() + 8, &entry.ecx, 4);
+    return std::string(name.data(), name.size());
+  }
+  return {};
+}
+
+}  // namespace vmigrate::kvm

@@ -1,0 +1,60 @@
+#include "kvm/machine_parts.hpp"
+#include "kvm/receiver.hpp"
+#include "kvm/sender.hpp"
+#include "vmigrate/kvm.hpp"
+
+namespace vmigrate::kvm {
+
+Result<> Vmm::load_devices(std::span<const std::byte> state) {
+  if (state.empty()) return {};
+  return fail(ErrorCode::refused, "the VM has devices that are not known here");
+}
+
+Result<> Vmm::slot_removed(const std::string& name) {
+  return fail(ErrorCode::refused, "memory slot '" + name + "' was removed while the VM was on its way");
+}
+
+class Machine::Parts {
+ public:
+  explicit Parts(std::unique_ptr<MachineParts> made) : parts(std::move(made)) {}
+  std::unique_ptr<MachineParts> parts;
+};
+
+Result<Machine> Machine::create(MachineDescription description, Vmm& vmm) {
+  auto parts = MachineParts::create(std::move(description), vmm);
+  if (!parts) return fail(parts.error());
+  return Machine(std::make_unique<Parts>(std::move(*parts)));
+}
+
+Machine::Machine(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {
+}
+Machine::Machine(Machine&&) noexcept = default;
+Machine::~Machine() = default;
+
+Result<SendReport> Machine::send(int socket, const SendOptions& options, const Cancellation& cancellation) {
+  return Sender(*parts_->parts, socket, options, cancellation).run();
+}
+
+Result<ReceiveReport> Machine::receive(int socket, const Cancellation& cancellation) {
+  return Receiver(*parts_->parts, socket, cancellation).run();
+}
+
+void Machine::mark_dirty(std::uint32_t slot, std::uint64_t offset, std::uint64_t size) {
+  if (auto* found = parts_->parts->slots.find(slot)) found->marks.mark(offset, size);
+}
+
+Result<> Machine::remove_slot(std::uint32_t slot) {
+  auto& slots = parts_->parts->slots;
+  const std::lock_guard lock(slots.mutex);
+  auto* found = slots.find(slot);
+  if (found == nullptr || found->removed) return fail(ErrorCode::not_found, "there is no such memory slot");
+  found->removed = true;
+  return {};
+}
+
+Result<> Machine::ring_full() {
+  auto& ring = parts_->parts->ring;
+  return ring ? ring->harvest() : Result<>();
+}
+
+}  // namespace vmigrate::kvm

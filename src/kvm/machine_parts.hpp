@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "kvm/dirty_ring.hpp"
+#include "kvm/dirty_tracker.hpp"
+#include "kvm/host.hpp"
+#include "kvm/slot.hpp"
+#include "kvm/state.hpp"
+#include "vmigrate/kvm.hpp"
+
+namespace vmigrate::kvm {
+
+/// What a Machine consists of.
+struct MachineParts {
+  static Result<std::unique_ptr<MachineParts>> create(MachineDescription description, Vmm& vmm);
+
+  /// What the VM needs as it is now: slots that were removed are not part of it.
+  Needs needs() const;
+
+  MachineDescription description;
+  Vmm* vmm = nullptr;
+  Host host;
+  Needs shape;  ///< but for the slots
+  Slots slots;
+  std::optional<DirtyRing> ring;
+  /// Turns dirty logging on. A member so that a test can spoil it.
+  std::function<Result<std::unique_ptr<DirtyTracker>>()> start_tracking;
+
+ private:
+  MachineParts() = default;
+  Result<> take_slots();
+  Result<> map_rings();
+  Result<> look_at_vcpus();
+};
+
+}  // namespace vmigrate::kvm

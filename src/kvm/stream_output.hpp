@@ -1,0 +1,35 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "kvm/connection.hpp"
+#include "kvm/digest.hpp"
+#include "kvm/send_limit.hpp"
+#include "stream/composer.hpp"
+
+namespace vmigrate::kvm {
+
+/// The stream on its way to the socket: what the composer has written is summed up and sent in pieces that
+/// are still in the processor's cache.
+class StreamOutput {
+ public:
+  StreamOutput(Connection& connection, Rate bandwidth);
+
+  stream::Composer& composer() { return composer_; }
+  /// Sends what was composed if that is enough to be worth a system call.
+  Result<> send_if_full();
+  Result<> send();
+  /// The guest stands still: no limit from now on.
+  void lift_limit() { limit_ = SendLimit(Rate{}); }
+
+  /// Of all that was sent so far.
+  Digest digest() const { return digester_.digest(); }
+  std::uint64_t sent() const { return digester_.count(); }
+
+ private:
+  Connection& connection_;
+  SendLimit limit_;
+  stream::Composer composer_;
+  Digester digester_;
+};
+
+}  // namespace vmigrate::kvm

@@ -1,0 +1,165 @@
+#include <algorithm>
+
+#include <linux/kvm.h>
+
+#include "fixture.hpp"
+#include "kvm/dirty_tracker.hpp"
+
+namespace vmigrate::kvm {
+namespace {
+
+using microvm::VirtualMachine;
+
+TEST(DirtyLogChoice, TakesTheBestThatThereIs) {
+  EXPECT_EQ(choose_dirty_log(DirtyLog::automatic, 0, false), DirtyLog::plain);
+  EXPECT_EQ(choose_dirty_log(DirtyLog::automatic, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, false),
+            DirtyLog::manual);
+  EXPECT_EQ(choose_dirty_log(DirtyLog::plain, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE, false), DirtyLog::plain);
+  EXPECT_EQ(choose_dirty_log(DirtyLog::automatic, 3, true), DirtyLog::ring);
+}
+
+class OddSlots : public KvmTest, public testing::WithParamInterface<DirtyLog> {};
+
+// 65 pages at the end of memory: more than a word of the bitmap, less than two. The checker's pages end
+// there.
+TEST_P(OddSlots, SizesNeedNotBeWholeWords) {
+  auto configuration = usual(2);
+  configuration.dirty_log = GetParam();
+  configuration.dirty_ring_size = GetParam() == DirtyLog::ring ? 1 << 20 : 0;
+  constexpr std::uint64_t checker_end = (std::uint64_t{4} << 20) + 2048 * kPageSize;
+  constexpr std::uint64_t last = 65 * kPageSize;
+  configuration.memory = {{"low", 0, 0xa0000},
+                          {"high", microvm::kHighMemory, checker_end - last - microvm::kHighMemory},
+                          {"odd", checker_end - last, last},
+                          {"page", std::uint64_t{1} << 30, kPageSize}};
+  const auto source = start_checker(configuration);
+  const auto destination = make(configuration);
+  const auto moved = move(*source, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  EXPECT_TRUE(have_same_memory(*source, *destination));
+  destination->run();
+  expect_good_memory(*destination);
+}
+INSTANTIATE_TEST_SUITE_P(Kvm, OddSlots, testing::Values(DirtyLog::plain, DirtyLog::manual, DirtyLog::ring));
+
+class MemorySlots : public KvmTest {
+ protected:
+  static microvm::Configuration with_extra(bool read_only) {
+    auto configuration = usual();
+    configuration.memory.push_back({"extra", std::uint64_t{1} << 30, 16 * kPageSize, read_only});
+    return configuration;
+  }
+  static constexpr std::size_t kExtra = 2;
+
+  /// Moves a VM whose devices write to the extra slot after its first round.
+  Hop move_and_write(bool read_only, bool mark, std::unique_ptr<VirtualMachine>& destination) {
+    source = start_checker(with_extra(read_only));
+    std::fill_n(source->memory(kExtra).data(), 16 * kPageSize, std::byte{1});
+    destination = make(with_extra(read_only));
+    bool written = false;
+    source->watch([&](const Progress& progress) {
+      if (progress.round != 2 || progress.stopped) return;
+      written = true;
+      source->memory(kExtra)[5 * kPageSize + 7] = std::byte{2};
+      if (mark) source->machine().mark_dirty(kExtra, 5 * kPageSize + 7, 1);
+    });
+    // So slow that what the guest writes meanwhile takes a second round at least.
+    SendOptions options;
+    options.bandwidth = Rate{20'000'000};
+    auto moved = move(*source, *destination, options);
+    EXPECT_TRUE(written);
+    return moved;
+  }
+
+  std::unique_ptr<VirtualMachine> source;
+};
+
+TEST_F(MemorySlots, WhatDevicesWriteAndMarkArrives) {
+  for (const bool read_only : {false, true}) {
+    std::unique_ptr<VirtualMachine> destination;
+    const auto moved = move_and_write(read_only, true, destination);
+    ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+    EXPECT_EQ(destination->memory(kExtra)[5 * kPageSize + 7], std::byte{2});
+    EXPECT_EQ(destination->memory(kExtra)[16 * kPageSize - 1], std::byte{1});
+    EXPECT_TRUE(have_same_memory(*source, *destination));
+  }
+}
+
+TEST_F(MemorySlots, WhatIsNotMarkedDoesNotArrive) {
+  std::unique_ptr<VirtualMachine> destination;
+  const auto moved = move_and_write(false, false, destination);
+  ASSERT_TRUE(moved.sent);
+  EXPECT_EQ(destination->memory(kExtra)[5 * kPageSize + 7], std::byte{1});
+}
+
+TEST_F(MemorySlots, ReadOnlyOnesAreNotLogged) {
+  source = start_checker(with_extra(true));
+  bool logged = true;
+  source->watch([&](const Progress&) { logged = is_logged(*source, kExtra); });
+  const auto destination = make(with_extra(true));
+  ASSERT_TRUE(move(*source, *destination).sent);
+  EXPECT_FALSE(logged);
+}
+
+TEST_F(MemorySlots, OneCanBeTakenAwayMeanwhile) {
+  source = start_checker(with_extra(false));
+  source->watch([&](const Progress& progress) {
+    if (progress.round != 2) return;
+    EXPECT_TRUE(source->remove_memory(kExtra));
+  });
+  const auto destination = make(with_extra(false));
+  const auto moved = move(*source, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  // It is gone there as well.
+  const auto removed_again = destination->machine().remove_slot(kExtra);
+  ASSERT_FALSE(removed_again);
+  EXPECT_EQ(removed_again.error().code, ErrorCode::not_found);
+  destination->run();
+  expect_good_memory(*destination);
+}
+
+TEST_F(MemorySlots, OneThatIsGoneBeforeIsNotMissed) {
+  source = start_checker(with_extra(false));
+  ASSERT_TRUE(source->remove_memory(kExtra));
+  const auto destination = make(usual());
+  const auto moved = move(*source, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  destination->run();
+  expect_good_memory(*destination);
+}
+
+TEST_F(MemorySlots, HugePagesAreSplitAsNeeded) {
+  auto configuration = usual();
+  configuration.huge_pages = true;
+  source = start_checker(configuration);
+  const auto destination = make(configuration);
+  const auto moved = move(*source, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  // Not 2 MiB for every page that was written.
+  EXPECT_LT(moved.sent->rounds.back().pages, 1024U);
+  EXPECT_TRUE(have_same_memory(*source, *destination));
+  destination->run();
+  expect_good_memory(*destination);
+}
+
+TEST_F(MemorySlots, SenselessOnesAreRefused) {
+  source = make(usual());
+  const auto refused = [&](auto change) {
+    auto description = source->description();
+    change(description);
+    const auto machine = Machine::create(std::move(description), *source);
+    return !machine && machine.error().code == ErrorCode::usage;
+  };
+  EXPECT_TRUE(refused([](auto& d) { d.slots.clear(); }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[0].name = ""; }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[0].name = std::string(256, 'x'); }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[1].name = d.slots[0].name; }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[1].number = d.slots[0].number; }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[0].size += 1; }));
+  EXPECT_TRUE(refused([](auto& d) { d.slots[0].memory = nullptr; }));
+  EXPECT_TRUE(refused([](auto& d) { d.vcpus.clear(); }));
+  EXPECT_TRUE(refused([](auto& d) { d.dirty_log = DirtyLog::ring; }));
+}
+
+}  // namespace
+}  // namespace vmigrate::kvm

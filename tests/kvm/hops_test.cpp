@@ -1,0 +1,157 @@
+#include <fmt/format.h>
+#include <linux/kvm.h>
+
+#include "fixture.hpp"
+#include "kvm/sender.hpp"
+
+namespace vmigrate::kvm {
+namespace {
+
+using microvm::VirtualMachine;
+
+/// Moves the VM, sees that its twin has the same memory, and lets that run.
+std::unique_ptr<VirtualMachine> hop(std::unique_ptr<VirtualMachine> source, const SendOptions& options = {}) {
+  auto made = VirtualMachine::create(source->configuration());
+  EXPECT_TRUE(made);
+  auto destination = std::move(*made);
+  const auto moved = move(*source, *destination, options);
+  EXPECT_TRUE(moved.sent) << moved.sent.error().message;
+  EXPECT_TRUE(moved.received) << moved.received.error().message;
+  EXPECT_FALSE(source->is_running());
+  EXPECT_TRUE(have_same_memory(*source, *destination));
+  destination->run();
+  return destination;
+}
+
+struct Variant {
+  std::string name;
+  std::uint32_t vcpus;
+  DirtyLog log;
+  std::uint64_t ring_size;
+  int hops;
+};
+
+class MemoryHops : public KvmTest, public testing::WithParamInterface<Variant> {};
+
+TEST_P(MemoryHops, NoPageIsBad) {
+  auto configuration = usual(GetParam().vcpus);
+  configuration.dirty_log = GetParam().log;
+  configuration.dirty_ring_size = GetParam().ring_size;
+  auto vm = start_checker(configuration);
+  for (int i = 0; i < GetParam().hops && !HasFailure(); ++i) {
+    vm = hop(std::move(vm));
+    expect_good_memory(*vm);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kvm, MemoryHops,
+                         testing::Values(Variant{"one_vcpu", 1, DirtyLog::automatic, 0, 50},
+                                         Variant{"two_vcpus", 2, DirtyLog::automatic, 0, 50},
+                                         Variant{"manual", 2, DirtyLog::manual, 0, 5},
+                                         Variant{"plain", 2, DirtyLog::plain, 0, 10},
+                                         Variant{"ring", 2, DirtyLog::ring, 1 << 20, 10}),
+                         [](const auto& variant) { return variant.param.name; });
+
+class StateHops : public KvmTest, public testing::WithParamInterface<std::uint32_t> {};
+
+TEST_P(StateHops, RegistersTimersAndFpuGoOn) {
+  auto vm = start(usual(GetParam()), "state_checker", 0, 0, "started");
+  for (int i = 1; i <= 10 && !HasFailure(); ++i) {
+    const auto answer = ask(*vm);
+    EXPECT_NE(answer.find(fmt::format("state={} fpu=ok sse=ok msr=ok debug=ok tsc=ok", i)), std::string::npos)
+        << answer << vm->failure();
+    vm = hop(std::move(vm));
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Kvm, StateHops, testing::Values(1U, 2U));
+
+class Hops : public KvmTest {};
+
+TEST_F(Hops, NoTwoCopiesOfTheGuestRunAndNoneIsLost) {
+  auto vm = start(usual(), "fork_detector", 1, 0, " ");
+  std::uint64_t last = 0;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_NE(vm->devices().await_line(" ", kPatience), "");
+    auto lines = vm->devices().take_lines();
+    auto next = hop(std::move(vm));
+    ASSERT_NE(next->devices().await_line(" ", kPatience), "");
+    for (const auto& line : lines) last = std::max<std::uint64_t>(last, std::stoull(line));
+    vm = std::move(next);
+  }
+  EXPECT_GT(last, 0U);
+}
+
+TEST_F(Hops, GoesOnThoughItIsWrittenTo) {
+  SendOptions options;
+  options.bandwidth = Rate{20'000'000};
+  auto vm = hop(start(usual(), "page_writer", 4, 3000, "writing"), options);
+  EXPECT_EQ(vm->failure(), "");
+}
+
+TEST_F(Hops, WhatWasTypedIsReadByTheTwin) {
+  auto vm = start_checker(usual());
+  vm->stop();
+  vm->devices().type("s");
+  vm->run();
+  vm = hop(std::move(vm));
+  const auto answer = vm->devices().await_line("pages=", kPatience);
+  if (answer.empty()) expect_good_memory(*vm);  // it was answered before the guest stopped
+}
+
+/// Forgets one page that the guest has written, when the guest has stopped.
+class ForgetfulTracker : public DirtyTracker {
+ public:
+  ForgetfulTracker(std::unique_ptr<DirtyTracker> tracker, const VirtualMachine& vm, Slot& slot)
+      : tracker_(std::move(tracker)), vm_(vm), slot_(slot) {}
+
+  Result<> collect() override {
+    auto collected = tracker_->collect();
+    if (!vm_.is_running()) forget_one();
+    return collected;
+  }
+  Result<> rearm(Slot& slot, std::size_t first, std::size_t count) override {
+    return tracker_->rearm(slot, first, count);
+  }
+
+ private:
+  // One that gets a new sequence number whenever it is written.
+  void forget_one() {
+    constexpr std::size_t first_page = (0x400000 - microvm::kHighMemory) / kPageSize;
+    for (std::size_t page = first_page; page < first_page + 2048; ++page) {
+      if ((page - first_page) % 8 < 2 || !slot_.pending.has(page)) continue;
+      slot_.pending.words()[page / kPagesPerWord] &= ~(std::uint64_t{1} << page % kPagesPerWord);
+      return;
+    }
+    ADD_FAILURE() << "nothing was written in the last round";
+  }
+
+  std::unique_ptr<DirtyTracker> tracker_;
+  const VirtualMachine& vm_;
+  Slot& slot_;
+};
+
+TEST_F(Hops, OneDirtyBitLessIsOneBadPage) {
+  auto source = start_checker(usual());
+  auto destination = make(usual());
+  source->stop();
+  auto parts = MachineParts::create(source->description(), *source);
+  source->run();
+  ASSERT_TRUE(parts);
+  auto& machine = **parts;
+  machine.start_tracking = [&, real = machine.start_tracking]() -> Result<std::unique_ptr<DirtyTracker>> {
+    auto tracker = real();
+    if (!tracker) return tracker;
+    return std::make_unique<ForgetfulTracker>(std::move(*tracker), *source, *machine.slots.find(1));
+  };
+  const auto cancellation = Cancellation::create();
+  const auto moved = move_with(
+      [&](int socket) { return Sender(machine, socket, SendOptions{}, *cancellation).run(); }, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  EXPECT_FALSE(have_same_memory(*source, *destination));
+  destination->run();
+  const auto answer = ask(*destination);
+  EXPECT_NE(answer.find("bad=1 "), std::string::npos) << answer;
+}
+
+}  // namespace
+}  // namespace vmigrate::kvm

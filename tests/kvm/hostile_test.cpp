@@ -1,0 +1,171 @@
+#include <array>
+
+#include <sys/socket.h>
+
+#include "fixture.hpp"
+#include "kvm/answers.hpp"
+#include "kvm/own_section.hpp"
+#include "kvm/stream_names.hpp"
+#include "stream/composer.hpp"
+
+namespace vmigrate::kvm {
+namespace {
+
+using microvm::VirtualMachine;
+
+class Hostile : public KvmTest {
+ protected:
+  /// The stream of a small VM that has never run, as its source sends it.
+  static ByteBuffer record(VirtualMachine& source) {
+    Wire wire;
+    ByteBuffer stream;
+    std::jthread destination([&] {
+      const auto accepted = encode({Answer::Kind::accepted, false, {}});
+      (void)::send(wire.destination.get(), accepted.data(), accepted.size(), MSG_NOSIGNAL);
+      ByteBuffer buffer(1 << 20);
+      while (!as_text(stream).ends_with("{}")) {
+        const auto count = ::recv(wire.destination.get(), buffer.data(), buffer.size(), 0);
+        if (count <= 0) return;
+        stream.insert(stream.end(), buffer.begin(), buffer.begin() + count);
+      }
+      const auto loaded = encode({Answer::Kind::ended, true, {}});
+      (void)::send(wire.destination.get(), loaded.data(), loaded.size(), MSG_NOSIGNAL);
+    });
+    const auto cancellation = Cancellation::create();
+    const auto sent = source.machine().send(wire.source.get(), {}, *cancellation);
+    EXPECT_TRUE(sent) << sent.error().message;
+    return stream;
+  }
+
+  /// What the VM says to such a stream, which ends there.
+  static Result<ReceiveReport> play(ByteView stream, VirtualMachine& destination) {
+    Wire wire;
+    std::jthread source([&] {
+      std::size_t done = 0;
+      while (done < stream.size()) {
+        const auto count =
+            ::send(wire.source.get(), stream.data() + done, stream.size() - done, MSG_NOSIGNAL);
+        if (count <= 0) break;
+        done += static_cast<std::size_t>(count);
+      }
+      ::shutdown(wire.source.get(), SHUT_WR);
+    });
+    const auto cancellation = Cancellation::create();
+    auto received = destination.machine().receive(wire.destination.get(), *cancellation);
+    ::shutdown(wire.destination.get(), SHUT_RDWR);
+    return received;
+  }
+
+  static microvm::Configuration small() {
+    microvm::Configuration configuration;
+    configuration.memory = {{"low", 0, 16 * kPageSize}, {"high", microvm::kHighMemory, 16 * kPageSize}};
+    return configuration;
+  }
+  static std::unique_ptr<VirtualMachine> make_small() {
+    auto vm = make(small());
+    for (std::size_t i = 0; i < 3 * kPageSize; ++i) vm->memory(0)[i] = static_cast<std::byte>(i);
+    return vm;
+  }
+};
+
+TEST_F(Hostile, WhatWasRecordedIsTaken) {
+  const auto source = make_small();
+  const auto stream = record(*source);
+  const auto destination = make(small());
+  const auto received = play(stream, *destination);
+  ASSERT_TRUE(received) << received.error().message;
+  EXPECT_EQ(received->received.count, stream.size());
+  EXPECT_TRUE(have_same_memory(*source, *destination));
+}
+
+TEST_F(Hostile, EveryTruncationIsRefused) {
+  const auto stream = record(*make_small());
+  const auto destination = make(small());
+  for (std::size_t size = 0; size < stream.size(); size += size < 3000 ? 7 : 97) {
+    ASSERT_FALSE(play(ByteView(stream).first(size), *destination)) << size;
+  }
+}
+
+// Wherever a bit is wrong: of what is not covered by the checksum of memory or that of the state, the form
+// is.
+TEST_F(Hostile, EveryFlippedBitIsFound) {
+  const auto stream = record(*make_small());
+  const auto destination = make(small());
+  for (std::size_t at = 0; at < stream.size(); at += at < 3000 ? 5 : 61) {
+    auto broken = stream;
+    broken[at] ^= static_cast<std::byte>(1U << at % 8);
+    const auto received = play(broken, *destination);
+    ASSERT_FALSE(received) << "byte " << at << " of " << stream.size();
+    ASSERT_FALSE(received.error().message.empty());
+  }
+}
+
+TEST_F(Hostile, NothingIsBelievedBeforeItIsChecked) {
+  const auto destination = make(small());
+  stream::Composer composer;
+  composer.head(kMachineName);
+  composer.own_section(kNeedsSection, kSectionVersion, {});
+  auto huge = composer.output();
+  // The length of the section's body.
+  for (std::size_t i = 0; i < 4; ++i) huge[huge.size() - kOwnSectionFooterSize - 4 + i] = std::byte{0xff};
+  const auto received = play(huge, *destination);
+  ASSERT_FALSE(received);
+  EXPECT_NE(received.error().message.find("1048576 is the most"), std::string::npos)
+      << received.error().message;
+
+  composer.clear_output();
+  composer.head("pc-q35-7.2");
+  composer.own_section(kNeedsSection, kSectionVersion, ByteBuffer(100));
+  const auto foreign = play(composer.output(), *destination);
+  ASSERT_FALSE(foreign);
+  EXPECT_EQ(foreign.error().code, ErrorCode::refused);
+}
+
+/// The source hears by name what does not fit, before anything was begun.
+class Mismatch : public Hostile {
+ protected:
+  static void expect_refused(const microvm::Configuration& there, const std::string& what) {
+    const auto source = start_checker(usual());
+    std::uint32_t rounds = 0;
+    source->watch([&](const Progress&) { ++rounds; });
+    const auto destination = make(there);
+    const auto moved = move(*source, *destination);
+    ASSERT_FALSE(moved.sent);
+    EXPECT_EQ(moved.sent.error().code, ErrorCode::refused);
+    EXPECT_NE(moved.sent.error().message.find(what), std::string::npos) << moved.sent.error().message;
+    EXPECT_EQ(rounds, 0U);
+    EXPECT_TRUE(source->is_running());
+    expect_good_memory(*source);
+  }
+};
+
+TEST_F(Mismatch, ASmallerSlot) {
+  auto there = usual();
+  there.memory[1].size -= kPageSize;
+  expect_refused(there, "memory slot 'high' is 23936 KiB at 0x100000 there and 23932 KiB");
+}
+
+TEST_F(Mismatch, ASlotElsewhere) {
+  auto there = usual();
+  there.memory[1].guest_address += kPageSize;
+  expect_refused(there, "0x101000 here");
+}
+
+TEST_F(Mismatch, AMissingSlot) {
+  auto there = usual();
+  there.memory.pop_back();
+  expect_refused(there, "no memory slot 'high'");
+}
+
+TEST_F(Mismatch, ASlotMore) {
+  auto there = usual();
+  there.memory.push_back({"more", std::uint64_t{1} << 30, kPageSize});
+  expect_refused(there, "2 memory slots are there and 3 here");
+}
+
+TEST_F(Mismatch, MoreVcpus) {
+  expect_refused(usual(2), "it has 1 vCPUs, and 2 are here");
+}
+
+}  // namespace
+}  // namespace vmigrate::kvm
