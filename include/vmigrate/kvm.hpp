@@ -103,9 +103,11 @@ struct SendOptions {
   Rate bandwidth{};
   /// How far the guest may be slowed if rounds come to nothing.
   Percent max_slowdown{};
-  /// If rounds still come to nothing: stop the guest for as long as it takes, instead of giving up.
+  /// If rounds still come to nothing: stop the guest for longer than `max_pause`, instead of giving up.
   bool pause_if_stalled = false;
-  /// How long the destination may take to load, the guest standing still.
+  /// How long the guest may stand still at the very most, from Vmm::pause() to the destination's word that it
+  /// has loaded: then the move fails and the guest goes on. The destination has as long to say whether the VM
+  /// can run there.
   Milliseconds patience{10'000};
 };
 
