@@ -19,6 +19,7 @@ std::unique_ptr<VirtualMachine> hop(std::unique_ptr<VirtualMachine> source, cons
   EXPECT_TRUE(moved.received) << moved.received.error().message;
   EXPECT_FALSE(source->is_running());
   EXPECT_TRUE(have_same_memory(*source, *destination));
+  EXPECT_TRUE(destination->machine().claim());
   destination->run();
   return destination;
 }
