@@ -54,6 +54,11 @@ class TinyVmm : public vmigrate::kvm::Vmm {
     // The vCPU must have its CPUID before the library looks at it.
     Cpuid cpuid;
     check(::ioctl(kvm_, _IOWR(KVMIO, 0x05, CpuidHead), &cpuid) == 0, "supported CPUID");
+    // A VM that may run VMs of its own is not moved: no vmx, no svm.
+    for (auto& entry : cpuid.entries) {
+      if (entry.function == 1) entry.ecx &= ~(1U << 5);
+      if (entry.function == 0x80000001) entry.ecx &= ~(1U << 2);
+    }
     check(::ioctl(vcpu_, _IOW(KVMIO, 0x90, CpuidHead), &cpuid) == 0, "CPUID");
     const int size = ::ioctl(kvm_, KVM_GET_VCPU_MMAP_SIZE, 0);
     run_ = static_cast<kvm_run*>(
@@ -152,8 +157,13 @@ int main() {
   check(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socket pair");
   auto cancellation = vmigrate::Cancellation::create();
   vmigrate::Result<vmigrate::kvm::ReceiveReport> received;
-  std::thread receiver([&] { received = destination_machine.receive(ends[1], *cancellation); });
+  // Whichever side ends first, the other must not wait for it.
+  std::thread receiver([&] {
+    received = destination_machine.receive(ends[1], *cancellation);
+    ::shutdown(ends[1], SHUT_RDWR);
+  });
   auto sent = source_machine.send(ends[0], {}, *cancellation);
+  ::shutdown(ends[0], SHUT_RDWR);
   receiver.join();
   if (!sent || !received) {
     std::fprintf(stderr, "%s\n", (sent ? received.error() : sent.error()).message.c_str());
@@ -162,6 +172,10 @@ int main() {
 
   // The handover: from here on the source never runs this guest again. Only then may the destination.
   const unsigned at_source = source.counter();
+  if (auto claimed = destination_machine.claim(); !claimed) {
+    std::fprintf(stderr, "%s\n", claimed.error().message.c_str());
+    return 1;
+  }
   destination.resume();
   while (destination.counter() < at_source + 1000) std::this_thread::yield();
   std::printf("moved in %zu rounds: the guest counted to %u there and goes on here\n", sent->rounds.size(),

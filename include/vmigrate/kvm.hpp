@@ -21,7 +21,7 @@
 ///
 /// Who may run the guest afterwards is not decided here: send() succeeds with the guest stopped, and so does
 /// receive(). The one rule is that the source must have given the guest up for good before the destination
-/// resumes it (see docs/embedding.md, "The handover").
+/// resumes it (see docs/embedding.md, "The handover"). Whoever then runs it says so with Machine::claim().
 ///
 /// All of it is for x86-64. Sources: Documentation/virt/kvm/api.rst of Linux for everything about KVM; the
 /// stream is QEMU's (see docs/adr/0007-the-direct-kvm-engine.md).
@@ -103,9 +103,11 @@ struct SendOptions {
   Rate bandwidth{};
   /// How far the guest may be slowed if rounds come to nothing.
   Percent max_slowdown{};
-  /// If rounds still come to nothing: stop the guest for as long as it takes, instead of giving up.
+  /// If rounds still come to nothing: stop the guest for longer than `max_pause`, instead of giving up.
   bool pause_if_stalled = false;
-  /// How long the destination may take to load, the guest standing still.
+  /// How long the guest may stand still at the very most, from Vmm::pause() to the destination's word that it
+  /// has loaded: then the move fails and the guest goes on. The destination has as long to say whether the VM
+  /// can run there.
   Milliseconds patience{10'000};
 };
 
@@ -131,8 +133,8 @@ struct ReceiveReport {
   Bytes received{};
 };
 
-/// One VM, ready to move. Lives as long as the VM does. send() and receive() are called one at a time;
-/// mark_dirty(), remove_slot() and ring_full() at any time, from any thread.
+/// One VM, ready to move. Lives as long as the VM does. send(), receive() and claim() are called one at a
+/// time; mark_dirty(), remove_slot() and ring_full() at any time, from any thread.
 class Machine {
  public:
   /// Looks at the VM: no vCPU may be in KVM_RUN, and those of a VM that is to be sent must have their CPUID.
@@ -146,8 +148,12 @@ class Machine {
   /// is. On success the guest is stopped and the destination has all of it and said so. On any failure the
   /// guest runs, dirty logging is off, and it can be called again with another socket.
   ///
-  /// Errors: refused (the destination cannot run this VM; nothing was begun), cancelled, not_converging,
-  /// unreachable (the socket), failed.
+  /// The guest must be this VMM's own. It is so from create() on, and is not after a send() that succeeded or
+  /// after any receive(), until claim().
+  ///
+  /// Errors: usage (the guest is not this VMM's own; neither it nor the socket was touched), refused (the
+  /// destination cannot run this VM; nothing was begun), cancelled, not_converging, unreachable (the socket),
+  /// failed.
   Result<SendReport> send(int socket, const SendOptions& options, const Cancellation& cancellation);
 
   /// Takes a VM in. On success this VM is what the source's was when it stopped, and is stopped. On failure
@@ -156,6 +162,13 @@ class Machine {
   /// Errors: refused (this host, or this VM's shape, is not what the source's needs; or what came is no such
   /// stream, or broken), cancelled, unreachable, failed.
   Result<ReceiveReport> receive(int socket, const Cancellation& cancellation);
+
+  /// The VMM says that the guest is its own and nobody else runs it or will: after receive(), that the source
+  /// has given it up for good; after send(), that the destination will never run it. To be called before the
+  /// guest is run. Nothing checks that it is true.
+  ///
+  /// Errors: usage (a receive() has failed: there is no whole guest here; make a new VM).
+  Result<> claim();
 
   /// The VMM, not a vCPU, has written `size` bytes at `offset` of a slot: to be called after each write of a
   /// device, whether a move is under way or not. It takes a few nanoseconds a page. What lies outside the

@@ -80,10 +80,14 @@ Result<Answer> AnswerReader::next(MonotonicTime deadline) {
 }
 
 Result<std::optional<Answer>> AnswerReader::next_if_there() {
+  auto held = take_answer(held_);
+  if (!held || *held) return held;
   std::array<std::byte, 256> buffer;
   const auto count = connection_.read_available(buffer);
   if (!count) return fail(count.error());
-  held_.insert(held_.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(*count));
+  if (!*count) return std::optional<Answer>();
+  if (**count == 0) return fail(ErrorCode::unreachable, "the destination has closed the connection");
+  held_.insert(held_.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(**count));
   return take_answer(held_);
 }
 

@@ -37,6 +37,7 @@ class AnswerReader {
   /// Waits for the next answer, until `deadline`.
   Result<Answer> next(MonotonicTime deadline);
   /// An answer that has come already: while memory is on its way there is none unless something is wrong.
+  /// Unreachable if none can come any more.
   Result<std::optional<Answer>> next_if_there();
 
  private:

@@ -33,21 +33,21 @@ Result<BoardState> save_board(int vm, const Needs& shape) {
   return state;
 }
 
-Result<> load_chips(int vm, const BoardState& state) {
+Result<> load_interrupt_chips(int vm, const BoardState& state) {
   for (auto chip : state.interrupt_chips) {
     if (auto done = call(vm, KVM_SET_IRQCHIP, &chip, "writing an interrupt chip"); !done)
-      return fail(done.error());
-  }
-  if (auto timer = state.timer_chip) {
-    if (auto done = call(vm, KVM_SET_PIT2, &*timer, "writing the timer chip"); !done)
       return fail(done.error());
   }
   return {};
 }
 
-// The guest's clock stands still while the guest does, as it does under QEMU: a time that jumps is worse for
+// The guest's clock stands still from its reading at the source until now: a time that jumps is worse for
 // what runs in a guest than one that is late, and what keeps it right (NTP) takes the rest.
-Result<> load_clock(int vm, const BoardState& state) {
+Result<> load_timers(int vm, const BoardState& state) {
+  if (auto timer = state.timer_chip) {
+    if (auto done = call(vm, KVM_SET_PIT2, &*timer, "writing the timer chip"); !done)
+      return fail(done.error());
+  }
   kvm_clock_data clock{};
   clock.clock = state.clock;
   if (auto done = call(vm, KVM_SET_CLOCK, &clock, "writing the clock"); !done) return fail(done.error());

@@ -14,9 +14,10 @@ struct BoardShape {
 BoardShape look_at_board(int vm);
 
 Result<BoardState> save_board(int vm, const Needs& shape);
-/// All but the clock; before the vCPUs, whose local APICs then get what they had at the source.
-Result<> load_chips(int vm, const BoardState& state);
-/// After the vCPUs: their MSRs say where in memory the guest reads it.
-Result<> load_clock(int vm, const BoardState& state);
+/// Before the vCPUs, whose local APICs then get what they had at the source.
+Result<> load_interrupt_chips(int vm, const BoardState& state);
+/// The timer chip and the clock. After the vCPUs: the timer is armed by this, and what it raises must find
+/// their local APICs as they are to be; and their MSRs say where in memory the guest reads the clock.
+Result<> load_timers(int vm, const BoardState& state);
 
 }  // namespace vmigrate::kvm

@@ -1,9 +1,26 @@
+#include <string_view>
+
+#include <fmt/format.h>
+
 #include "kvm/machine_parts.hpp"
 #include "kvm/receiver.hpp"
 #include "kvm/sender.hpp"
 #include "vmigrate/kvm.hpp"
 
 namespace vmigrate::kvm {
+namespace {
+
+std::string_view why_not_own(Owner owner) {
+  switch (owner) {
+    case Owner::own: break;
+    case Owner::given: return "it was given away, and may run elsewhere";
+    case Owner::received: return "it was received, and may still run where it came from";
+    case Owner::spoiled: return "it was to be received, and that failed";
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<> Vmm::load_devices(std::span<const std::byte> state) {
   if (state.empty()) return {};
@@ -32,11 +49,31 @@ Machine::Machine(Machine&&) noexcept = default;
 Machine::~Machine() = default;
 
 Result<SendReport> Machine::send(int socket, const SendOptions& options, const Cancellation& cancellation) {
-  return Sender(*parts_->parts, socket, options, cancellation).run();
+  auto& parts = *parts_->parts;
+  // If it failed it would let the guest run on, which another host may own.
+  if (parts.owner != Owner::own) {
+    return fail(ErrorCode::usage, fmt::format("this VM cannot be sent: {}", why_not_own(parts.owner)));
+  }
+  auto sent = Sender(parts, socket, options, cancellation).run();
+  if (sent) parts.owner = Owner::given;
+  return sent;
 }
 
 Result<ReceiveReport> Machine::receive(int socket, const Cancellation& cancellation) {
-  return Receiver(*parts_->parts, socket, cancellation).run();
+  auto& parts = *parts_->parts;
+  parts.owner = Owner::spoiled;
+  auto received = Receiver(parts, socket, cancellation).run();
+  if (received) parts.owner = Owner::received;
+  return received;
+}
+
+Result<> Machine::claim() {
+  auto& owner = parts_->parts->owner;
+  if (owner == Owner::spoiled) {
+    return fail(ErrorCode::usage, fmt::format("this VM cannot be claimed: {}", why_not_own(owner)));
+  }
+  owner = Owner::own;
+  return {};
 }
 
 void Machine::mark_dirty(std::uint32_t slot, std::uint64_t offset, std::uint64_t size) {

@@ -1,6 +1,6 @@
 #include "kvm/machine_parts.hpp"
 
-#include <algorithm>
+#include <bit>
 
 #include <fmt/format.h>
 #include <linux/kvm.h>
@@ -57,6 +57,7 @@ Result<std::unique_ptr<MachineParts>> MachineParts::create(MachineDescription de
 
 Needs MachineParts::needs() const {
   Needs needs = shape;
+  const std::lock_guard lock(slots.mutex);
   for (const auto& slot : slots.all) {
     if (slot->removed) continue;
     const auto& memory = slot->memory;
@@ -84,6 +85,10 @@ Result<> MachineParts::map_rings() {
   if (description.dirty_ring_size == 0) {
     if (description.dirty_log != DirtyLog::ring) return {};
     return senseless("a dirty ring is asked for, but none was enabled");
+  }
+  if (description.dirty_ring_size < kPageSize || !std::has_single_bit(description.dirty_ring_size)) {
+    return senseless(fmt::format("dirty rings of {} bytes: that is no power of two of at least one page",
+                                 description.dirty_ring_size));
   }
   ring.emplace(description.vm, slots, description.dirty_ring_size);
   for (const int vcpu : description.vcpus) {

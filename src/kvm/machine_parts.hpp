@@ -13,6 +13,14 @@
 
 namespace vmigrate::kvm {
 
+/// Whose the guest is, as far as this side can know.
+enum class Owner {
+  own,       ///< ours: it may be run and sent
+  given,     ///< sent, and perhaps run there
+  received,  ///< loaded, but perhaps still run where it came from
+  spoiled,   ///< what is here is half of one
+};
+
 /// What a Machine consists of.
 struct MachineParts {
   static Result<std::unique_ptr<MachineParts>> create(MachineDescription description, Vmm& vmm);
@@ -22,6 +30,7 @@ struct MachineParts {
 
   MachineDescription description;
   Vmm* vmm = nullptr;
+  Owner owner = Owner::own;
   Host host;
   Needs shape;  ///< but for the slots
   Slots slots;

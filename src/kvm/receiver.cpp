@@ -166,13 +166,13 @@ Result<> Receiver::load_state(const State& state) {
   for (const auto& name : state.removed_slots) {
     if (auto removed = machine_.vmm->slot_removed(name); !removed) return removed;
   }
-  if (auto loaded = load_chips(vm, state.board); !loaded) return loaded;
+  if (auto loaded = load_interrupt_chips(vm, state.board); !loaded) return loaded;
   for (std::size_t i = 0; i < state.vcpus.size(); ++i) {
     if (auto loaded = load_vcpu(machine_.description.vcpus[i], state.vcpus[i], machine_.shape); !loaded) {
       return fail(loaded.error().in(fmt::format("vCPU {}", i)));
     }
   }
-  if (auto loaded = load_clock(vm, state.board); !loaded) return loaded;
+  if (auto loaded = load_timers(vm, state.board); !loaded) return loaded;
   return machine_.vmm->load_devices(state.devices);
 }
 

@@ -23,6 +23,15 @@ pacing::SwitchoverTerms terms_of(const SendOptions& options) {
   return {options.max_pause, true, {}};
 }
 
+/// For any answer but the one that was hoped for.
+tl::unexpected<Error> gave_up(const Answer& answer) {
+  if (answer.kind == Answer::Kind::accepted)
+    return fail(ErrorCode::failed, "the destination answers out of turn");
+  return fail(ErrorCode::failed,
+              fmt::format("the destination gave up: {}",
+                          answer.reason.empty() ? std::string("it does not say why") : answer.reason));
+}
+
 std::chrono::nanoseconds since(MonotonicTime begin) {
   return SteadyClock::now() - begin;
 }
@@ -64,6 +73,8 @@ Result<> Sender::agree() {
   if (answer->kind == Answer::Kind::refused) return fail(ErrorCode::refused, answer->reason);
   if (answer->kind != Answer::Kind::accepted)
     return fail(ErrorCode::failed, "the destination ended before it began");
+  // Nothing more is to come before all is sent, unless it gives up: then it need not read either.
+  connection_.on_incoming([this] { return hear_of_refusal(); });
   return {};
 }
 
@@ -140,6 +151,8 @@ Result<Sender::Next> Sender::decide() {
 // and the last look at the dirty log must see that.
 Result<> Sender::stop_and_copy(PausedGuest& guest) {
   const auto begin = SteadyClock::now();
+  deadline_ = begin + options_.patience;
+  connection_.finish_by(deadline_);
   if (auto paused = guest.pause(); !paused) return paused;
   report_.stopping = since(begin);
   const auto stopped = SteadyClock::now();
@@ -206,21 +219,16 @@ Result<> Sender::hear_of_refusal() {
   const auto answer = answers_.next_if_there();
   if (!answer) return fail(answer.error());
   if (!*answer) return {};
-  return fail(ErrorCode::failed, fmt::format("the destination gave up: {}", (*answer)->reason));
+  return gave_up(**answer);
 }
 
 Result<> Sender::await_loaded() {
   const auto begin = SteadyClock::now();
-  std::string reason = "it does not say why";
-  for (;;) {
-    const auto answer = answers_.next(begin + options_.patience);
-    if (!answer) return fail(answer.error().in("waiting for the destination to load the VM"));
-    if (answer->kind == Answer::Kind::refused) reason = answer->reason;
-    if (answer->kind != Answer::Kind::ended) continue;
-    report_.loading = since(begin);
-    if (answer->loaded) return {};
-    return fail(ErrorCode::failed, fmt::format("the destination could not load the VM: {}", reason));
-  }
+  const auto answer = answers_.next(deadline_);
+  if (!answer) return fail(answer.error().in("waiting for the destination to load the VM"));
+  report_.loading = since(begin);
+  if (answer->kind == Answer::Kind::ended && answer->loaded) return {};
+  return gave_up(*answer);
 }
 
 void Sender::report_progress(bool stopped) {

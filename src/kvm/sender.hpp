@@ -50,7 +50,8 @@ class Sender {
   std::unique_ptr<DirtyTracker> tracker_;
   SlowedGuest slowed_;
   pacing::Convergence convergence_;
-  Rate rate_;  ///< at which pages with content go
+  MonotonicTime deadline_;  ///< of the pause
+  Rate rate_;               ///< at which pages with content go
 };
 
 }  // namespace vmigrate::kvm

@@ -35,7 +35,7 @@ struct Slots {
     return nullptr;
   }
 
-  std::mutex mutex;
+  mutable std::mutex mutex;
   std::vector<std::unique_ptr<Slot>> all;
 };
 

@@ -46,7 +46,7 @@ Result<> receive(VirtualMachine& vm, const std::string& path) {
   const auto received = vm.machine().receive(socket->get(), *cancellation);
   if (!received) return fail(received.error());
   char word = 0;
-  if (::read(socket->get(), &word, 1) == 1 && word == kRelinquished) return {};
+  if (::read(socket->get(), &word, 1) == 1 && word == kRelinquished) return vm.machine().claim();
   return fail(ErrorCode::needs_attention, "the source did not say that it has given the VM up");
 }
 

@@ -99,7 +99,6 @@ Result<> Vcpu::set_start(const Start& start) {
 void Vcpu::resume() {
   const std::lock_guard lock(mutex_);
   wish_ = Wish::run;
-  stopped_ = !failure_.empty();
   run_->immediate_exit = 0;
   changed_.notify_all();
 }

@@ -67,7 +67,7 @@ class Vcpu {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Wish wish_ = Wish::stop;
-  bool stopped_ = true;
+  bool stopped_ = true;  ///< only its own thread changes it: it alone knows whether it runs
   std::string failure_;
   std::jthread thread_;
 };

@@ -198,12 +198,13 @@ Result<> VirtualMachine::remove_memory(std::size_t slot) {
 }
 
 Result<> VirtualMachine::pause() {
+  runs_when_resumed_ = running_;
   stop();
   return {};
 }
 
 void VirtualMachine::resume() {
-  run();
+  if (runs_when_resumed_) run();
 }
 
 Result<ByteBuffer> VirtualMachine::save_devices() {

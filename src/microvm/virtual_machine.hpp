@@ -71,6 +71,7 @@ class VirtualMachine : public kvm::Vmm {
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   std::function<void(const kvm::Progress&)> watcher_;
   bool running_ = false;
+  bool runs_when_resumed_ = false;  ///< pause() found it running
 };
 
 }  // namespace vmigrate::microvm

@@ -159,6 +159,8 @@ TEST_F(MemorySlots, SenselessOnesAreRefused) {
   EXPECT_TRUE(refused([](auto& d) { d.slots[0].memory = nullptr; }));
   EXPECT_TRUE(refused([](auto& d) { d.vcpus.clear(); }));
   EXPECT_TRUE(refused([](auto& d) { d.dirty_log = DirtyLog::ring; }));
+  EXPECT_TRUE(refused([](auto& d) { d.dirty_ring_size = kPageSize / 2; }));
+  EXPECT_TRUE(refused([](auto& d) { d.dirty_ring_size = 3 * kPageSize; }));
 }
 
 }  // namespace

@@ -1,6 +1,12 @@
+#include <array>
+#include <atomic>
+#include <functional>
+#include <thread>
+
 #include <sys/socket.h>
 
 #include "fixture.hpp"
+#include "kvm/answers.hpp"
 
 namespace vmigrate::kvm {
 namespace {
@@ -143,6 +149,118 @@ TEST_F(Interruption, ADestinationThatIsCancelledLetsTheSourceRunOn) {
   ASSERT_FALSE(sent);
   source->watch({});
   expect_as_if_nothing_had_been(*source);
+}
+
+/// What answers in place of a destination that has accepted: reads until the guest is stopped, and then does
+/// `then`.
+class BadDestination {
+ public:
+  BadDestination(VirtualMachine& source, std::function<void(int socket)> then) : source_(source) {
+    // So that the last round does not fit into what the socket holds.
+    constexpr int small = 4096;
+    ::setsockopt(wire.source.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    source.watch([this](const Progress& progress) { stopped_ = progress.stopped; });
+    thread_ = std::jthread([this, then = std::move(then)] {
+      say({Answer::Kind::accepted, false, {}});
+      ByteBuffer buffer(4096);
+      while (!stopped_ && ::recv(wire.destination.get(), buffer.data(), buffer.size(), 0) > 0) {
+      }
+      then(wire.destination.get());
+    });
+  }
+  ~BadDestination() {
+    ::shutdown(wire.source.get(), SHUT_RDWR);
+    thread_.join();
+    source_.watch({});
+  }
+
+  void say(const Answer& answer) const {
+    const auto bytes = encode(answer);
+    (void)::send(wire.destination.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+
+  Wire wire;
+
+ private:
+  VirtualMachine& source_;
+  std::atomic<bool> stopped_ = false;
+  std::jthread thread_;
+};
+
+/// Rounds in which much is written, and a short patience.
+SendOptions impatient() {
+  SendOptions options;
+  options.bandwidth = Rate{50'000'000};
+  options.patience = Milliseconds(500);
+  return options;
+}
+
+TEST_F(Interruption, ADestinationThatStopsReadingDoesNotKeepTheGuestStopped) {
+  const auto source = start_checker(usual());
+  {
+    const BadDestination destination(*source, [](int) {});
+    const auto begin = std::chrono::steady_clock::now();
+    const auto sent = source->machine().send(destination.wire.source.get(), impatient(), cancellation_);
+    ASSERT_FALSE(sent);
+    EXPECT_EQ(sent.error().code, ErrorCode::unreachable);
+    EXPECT_NE(sent.error().message.find("in time"), std::string::npos) << sent.error().message;
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  }
+  expect_as_if_nothing_had_been(*source);
+  expect_a_move_succeeds(*source);
+}
+
+TEST_F(Interruption, ARefusalIsHeardWhileItIsWrittenTo) {
+  const auto source = start_checker(usual());
+  {
+    const auto refused = encode({Answer::Kind::refused, false, "no room"});
+    const BadDestination destination(
+        *source, [&](int socket) { (void)::send(socket, refused.data(), refused.size(), MSG_NOSIGNAL); });
+    auto options = impatient();
+    options.patience = Milliseconds(60'000);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto sent = source->machine().send(destination.wire.source.get(), options, cancellation_);
+    ASSERT_FALSE(sent);
+    EXPECT_EQ(sent.error().message, "the destination gave up: no room");
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  }
+  expect_as_if_nothing_had_been(*source);
+}
+
+// Either a whole answer that says nothing, again and again, or one of which every byte takes its time.
+TEST_F(Interruption, AnswersWithoutEndDoNotKeepTheGuestStopped) {
+  for (const bool whole : {true, false}) {
+    const auto source = start_checker(usual());
+    {
+      const BadDestination destination(*source, [&](int socket) {
+        const auto answer = whole ? encode({Answer::Kind::accepted, false, {}})
+                                  : encode({Answer::Kind::refused, false, std::string(2000, 'x')});
+        const std::jthread reader([&] {
+          ByteBuffer buffer(4096);
+          while (::recv(socket, buffer.data(), buffer.size(), 0) > 0) {
+          }
+        });
+        for (std::size_t at = 0;; at = (at + 1) % answer.size()) {
+          const auto size = whole ? answer.size() : 1;
+          if (::send(socket, answer.data() + (whole ? 0 : at), size, MSG_NOSIGNAL) <= 0) return;
+          if (!whole) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+      });
+      const auto begin = std::chrono::steady_clock::now();
+      ASSERT_FALSE(source->machine().send(destination.wire.source.get(), impatient(), cancellation_));
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
+    }
+    expect_as_if_nothing_had_been(*source);
+  }
+}
+
+TEST_F(Interruption, AVmThatIsStoppedAsSoonAsItRunsStops) {
+  const auto vm = start_checker(usual(2));
+  for (int i = 0; i < 1000; ++i) {
+    vm->stop();
+    vm->run();
+  }
+  expect_good_memory(*vm);
 }
 
 }  // namespace
