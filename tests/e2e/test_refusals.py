@@ -244,9 +244,14 @@ class TestWhatTheDestinationLacks:
 def with_processor_feature(lab, guest):
     """Starts the kvm guest anew with a processor that has a feature which KVM here offers; gives the feature's name."""
     host = lab.host("hosta")
-    offered = ElementTree.fromstring(host.virsh("domcapabilities", "--virttype", "kvm").stdout)
-    names = {node.get("name") for node in offered.findall("cpu/mode[@name='host-model']/feature[@policy='require']")}
-    feature = next(name for name in ("gfni", "clwb", "clflushopt", "umip", "adx", "bmi2") if name in names)
+    offered = ElementTree.fromstring(host.virsh("domcapabilities", "--virttype", "kvm").stdout).find(
+        "cpu/mode[@name='host-model']")
+    names = {policy: {node.get("name") for node in offered.findall(f"feature[@policy='{policy}']")}
+             for policy in ("require", "disable")}
+    # What the host's model has by itself is not among what is required beside it.
+    model = ElementTree.parse(f"/usr/share/libvirt/cpu_map/x86_{offered.findtext('model')}.xml")
+    names["require"] |= {node.get("name") for node in model.iter("feature")} - names["disable"]
+    feature = next(name for name in ("gfni", "clwb", "clflushopt", "umip", "adx", "bmi2") if name in names["require"])
     description = lab.shared / f"{guest.name}.xml"
     domain = ElementTree.parse(description)
     domain.getroot().remove(domain.find("cpu"))
