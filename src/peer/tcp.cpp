@@ -22,7 +22,7 @@ namespace {
 constexpr int kBacklog = 64;
 // Linux's own scale of packet priorities: TC_PRIO_INTERACTIVE, the first band of the default queue.
 constexpr int kInteractive = 6;
-constexpr int kUnsent = 256 * 1024;
+constexpr std::size_t kUnsent = std::size_t{256} * 1024;
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -132,7 +132,7 @@ void tune(const FileDescriptor& socket, Traffic traffic, Milliseconds give_up_af
     set(socket, SOL_SOCKET, SO_PRIORITY, kInteractive);
     set(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(give_up_after.count()));
   }
-  set(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsent);
+  limit_unsent(socket.get(), kUnsent);
 }
 
 }  // namespace vmigrate::peer

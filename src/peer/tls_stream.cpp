@@ -101,6 +101,17 @@ Result<> TlsStream::write_all(ByteView bytes, MonotonicTime deadline) {
   return flush(deadline);
 }
 
+/// What carry_bulk() has collected.
+Result<> TlsStream::flush(MonotonicTime deadline) {
+  BIO* out = ::SSL_get_wbio(connection_.get());
+  while (BIO_flush(out) != 1) {
+    if (BIO_should_retry(out) == 0) return fail(ErrorCode::unreachable, system_error(errno));
+    wants_write_ = true;
+    if (auto waited = wait(deadline); !waited) return waited;
+  }
+  return {};
+}
+
 Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {
   wants_write_ = false;
   if (result == 1) return count;

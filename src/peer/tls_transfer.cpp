@@ -1,8 +1,5 @@
 // What goes through the connection, as cipher text. Apart from the rest, so that a test can put another in
 // its place and measure what encryption costs.
-#include <cerrno>
-#include <system_error>
-
 #include <openssl/err.h>
 
 #include "peer/tls_stream.hpp"
@@ -38,18 +35,6 @@ Result<std::size_t> TlsStream::write_some(ByteView bytes) {
   std::size_t count = 0;
   const int result = ::SSL_write_ex(connection_.get(), bytes.data(), bytes.size(), &count);
   return outcome(result, count);
-}
-
-/// What carry_bulk() has collected.
-Result<> TlsStream::flush(MonotonicTime deadline) {
-  BIO* out = ::SSL_get_wbio(connection_.get());
-  while (BIO_flush(out) != 1) {
-    if (BIO_should_retry(out) == 0)
-      return fail(ErrorCode::unreachable, std::generic_category().message(errno));
-    wants_write_ = true;
-    if (auto waited = wait(deadline); !waited) return waited;
-  }
-  return {};
 }
 
 }  // namespace vmigrate::peer

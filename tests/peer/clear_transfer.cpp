@@ -70,15 +70,4 @@ Result<std::size_t> TlsStream::write_some(ByteView bytes) {
   return outcome(result, count);
 }
 
-Result<> TlsStream::flush(MonotonicTime deadline) {
-  BIO* out = ::SSL_get_wbio(connection_.get());
-  while (BIO_flush(out) != 1) {
-    if (BIO_should_retry(out) == 0)
-      return fail(ErrorCode::unreachable, std::generic_category().message(errno));
-    wants_write_ = true;
-    if (auto waited = wait(deadline); !waited) return waited;
-  }
-  return {};
-}
-
 }  // namespace vmigrate::peer
