@@ -58,7 +58,10 @@ class Agent:
         """The first line that starts like this; those before it are passed over, except a failure."""
         while True:
             line = self.lines.get(timeout=PATIENCE)
-            assert line is not None, f"{self.host.name}'s agent ended while {start!r} was waited for"
+            if line is None:
+                self.process.wait()
+                raise AssertionError(f"{self.host.name}'s agent ended ({self.process.returncode}) while {start!r} "
+                                     "was waited for")
             if line.startswith(start):
                 return line
 

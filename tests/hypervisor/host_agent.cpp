@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <map>
@@ -363,6 +364,8 @@ bool Agent::execute(const std::string& line) {
 int main(int argc, char** argv) {
   using namespace vmigrate;
   if (argc != 4 || !set_up_logging("debug", false)) return 2;
+  // As the daemon does: libvirt's client writes with write(), also to a connection that was cut under it.
+  std::signal(SIGPIPE, SIG_IGN);
   const auto loop = hypervisor::EventLoop::create().value();
   hypervisor::Agent agent(*loop, argv[1], argv[2], argv[3]);
   for (std::string line; std::getline(std::cin, line);) {
