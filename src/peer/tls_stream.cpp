@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <new>
 #include <system_error>
 
 #include <fcntl.h>
@@ -17,6 +18,8 @@ namespace vmigrate::peer {
 namespace {
 
 constexpr Milliseconds kHearOut{1'000};
+// A TLS record is 16 KiB at most. Each would be a system call, and a walk through the network's stack.
+constexpr int kManyRecords = 256 * 1024;
 
 std::string system_error(int number) {
   return std::generic_category().message(number);
@@ -36,6 +39,18 @@ bool is_about_certificate(int alert) {
     case SSL_AD_CERTIFICATE_REQUIRED: return true;
     default: return false;
   }
+}
+
+/// The socket with a buffer in front of it, of so many bytes for either direction.
+BIO* buffered(BIO* socket, int to_read, int to_write) {
+  BIO* buffer = ::BIO_new(::BIO_f_buffer());
+  if (buffer == nullptr || BIO_set_read_buffer_size(buffer, to_read) != 1 ||
+      BIO_set_write_buffer_size(buffer, to_write) != 1) {
+    ::BIO_free(buffer);
+    throw std::bad_alloc();
+  }
+  ::BIO_up_ref(socket);
+  return ::BIO_push(buffer, socket);
 }
 
 /// What OpenSSL says that is neither about the socket nor about the other end's certificate.
@@ -77,6 +92,14 @@ Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials&
     }
     if (auto waited = stream.wait(deadline); !waited) return fail(waited.error());
   }
+}
+
+void TlsStream::carry_bulk() {
+  // OpenSSL's own reading ahead moves all that it has read to the front of its buffer at every record.
+  constexpr int none = 1;  // the least
+  SSL* connection = connection_.get();
+  ::SSL_set0_rbio(connection, buffered(::SSL_get_rbio(connection), kManyRecords, none));
+  ::SSL_set0_wbio(connection, buffered(::SSL_get_wbio(connection), none, kManyRecords));
 }
 
 Result<> TlsStream::read_exactly(std::span<std::byte> bytes, MonotonicTime deadline) {

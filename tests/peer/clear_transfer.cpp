@@ -11,22 +11,9 @@
 namespace vmigrate::peer {
 namespace {
 
-constexpr int kBuffer = 256 * 1024;
-
-int in_the_clear = 0;
-
+/// carry_bulk() has put a buffer between the connection and its socket.
 bool is_in_the_clear(const SSL* connection) {
-  return SSL_get_app_data(connection) == &in_the_clear;
-}
-
-BIO* buffered(BIO* socket, bool reads) {
-  BIO* buffer = ::BIO_new(::BIO_f_buffer());
-  if (reads)
-    (void)BIO_set_read_buffer_size(buffer, kBuffer);
-  else
-    (void)BIO_set_write_buffer_size(buffer, kBuffer);
-  ::BIO_up_ref(socket);
-  return ::BIO_push(buffer, socket);
+  return ::BIO_method_type(::SSL_get_rbio(connection)) == BIO_TYPE_BUFFER;
 }
 
 Result<std::size_t> outcome_of(BIO* through, bool done, std::size_t count) {
@@ -36,13 +23,6 @@ Result<std::size_t> outcome_of(BIO* through, bool done, std::size_t count) {
 }
 
 }  // namespace
-
-void TlsStream::carry_bulk() {
-  SSL* connection = connection_.get();
-  ::SSL_set0_rbio(connection, buffered(::SSL_get_rbio(connection), true));
-  ::SSL_set0_wbio(connection, buffered(::SSL_get_wbio(connection), false));
-  SSL_set_app_data(connection, &in_the_clear);
-}
 
 Result<std::size_t> TlsStream::read_some(std::span<std::byte> bytes) {
   std::size_t count = 0;
