@@ -5,9 +5,18 @@
 
 #include "base/thread_name.hpp"
 #include "migration/batch_opening.hpp"
+#include "reduce/block.hpp"
 
 namespace vmigrate::migration {
 namespace {
+
+// One that is longer would have been stored.
+constexpr std::size_t kLongestBlock =
+    reduce::kHeaderBytes + reduce::most_batch_bytes(reduce::kMostOriginalBytes);
+
+Error amid_batch() {
+  return {ErrorCode::failed, "the source has broken off a batch of the VM's memory", ""};
+}
 
 /// Moves bytes from the front of `bytes` until `unit` has `size`; whether it has.
 bool fill(ByteBuffer& unit, std::size_t size, ByteView& bytes) {
@@ -63,9 +72,39 @@ Result<> BatchReceiver::open(ByteView opening) {
 }
 
 Result<> BatchReceiver::take_part_of_frame(ByteView part) {
-  if (frame_->method == reduce::Method::stored) return assemble(part);
+  switch (frame_->method) {
+    case reduce::Method::stored: return assemble(part);
+    case reduce::Method::lz4: return take_block(part);
+    case reduce::Method::as_it_is: return pass_on(part);
+    case reduce::Method::zstd_far:
+    case reduce::Method::zstd_near: break;
+  }
   auto& decompressor = frame_->method == reduce::Method::zstd_far ? *far_ : near_;
   return decompressor.unpack(part, [this](ByteView bytes) { return assemble(bytes); });
+}
+
+Result<> BatchReceiver::take_block(ByteView part) {
+  if (frame_->bytes > kLongestBlock) return fail(ErrorCode::failed, "a block of packed memory is too long");
+  if (!fill(block_, frame_->bytes, part)) return {};
+  const ByteView block = block_;
+  const auto header = reduce::parse_batch_header(block.first(std::min(block.size(), reduce::kHeaderBytes)));
+  if (!header) return fail(header.error());
+  auto bytes = reduce::unpack_block(block.subspan(reduce::kHeaderBytes), header->batch_bytes);
+  if (!bytes) return fail(bytes.error());
+  block_.clear();
+  if (is_amid_batch()) return fail(amid_batch());
+  return hand_on({*header, std::move(*bytes)});
+}
+
+/// On this thread, behind all that was in batches.
+Result<> BatchReceiver::pass_on(ByteView piece) {
+  if (is_amid_batch()) return fail(amid_batch());
+  {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [&] { return lost_ || pending_ == 0; });
+    if (lost_) return fail(*lost_);
+  }
+  return sink_(piece);
 }
 
 Result<> BatchReceiver::assemble(ByteView bytes) {

@@ -47,7 +47,10 @@ class BatchReceiver {
   Result<> feed_some(ByteView& bytes);
   Result<> open(ByteView opening);
   Result<> take_part_of_frame(ByteView part);
+  Result<> take_block(ByteView part);
+  Result<> pass_on(ByteView piece);
   Result<> assemble(ByteView bytes);
+  bool is_amid_batch() const { return batch_ || !batch_head_.empty(); }
   Result<> hand_on(Batch batch);
   void run();
   bool restore(const Batch& batch);
@@ -62,6 +65,7 @@ class BatchReceiver {
   reduce::Decompressor near_{reduce::kNearWindowLog};
   std::optional<reduce::FrameHeader> frame_;  // that is coming
   std::size_t frame_left_ = 0;
+  ByteBuffer block_;  // a frame of LZ4, as far as it has come
   ByteBuffer batch_head_;
   std::optional<Batch> batch_;  // that is being put together
 

@@ -14,6 +14,7 @@
 #include "peer/session.hpp"
 #include "reduce/batch.hpp"
 #include "reduce/compressor.hpp"
+#include "reduce/frame_header.hpp"
 #include "reduce/memory_need.hpp"
 
 namespace vmigrate::migration {
@@ -32,6 +33,11 @@ class BatchSender {
   /// From one thread. Blocks while there is no room. With `at_once` nothing is held back to be packed with
   /// what follows. An error is final.
   Result<> send(reduce::Batch batch, Effort effort, bool at_once);
+  /// The same with a piece of QEMU's stream that goes over as it is: what lies behind the first kPieceHead
+  /// bytes, kMostPiece at most.
+  Result<> send_as_it_is(ByteBuffer piece);
+  static constexpr std::size_t kPieceHead = peer::BulkSender::kHeadRoom + reduce::kHeaderBytes;
+  static constexpr std::size_t kMostPiece = peer::BulkSender::kMostInPlace - reduce::kHeaderBytes;
   /// Waits until everything is on the wire, and says there that it was all.
   Result<> finish();
 
@@ -44,20 +50,29 @@ class BatchSender {
   using Nanoseconds = std::chrono::nanoseconds;
   struct Job {
     reduce::Batch batch;
+    ByteBuffer piece;  // instead of a batch
     Effort effort = Effort::none;
     bool at_once = false;
+
+    std::size_t stream_bytes() const;
+    std::size_t bytes() const;
   };
 
   void run();
+  Result<> take_on(Job job);
   std::optional<Job> next_job();
   /// False when there is no point in going on.
-  bool work(const Job& job);
+  bool work(Job job);
+  Result<> do_job(Job& job);
+  Result<> pass_on(ByteBuffer piece);
   Result<> store(const reduce::Batch& batch);
+  Result<> pack_quickly(const reduce::Batch& batch);
   Result<> pack(const Job& job);
   Result<> flush();
   Result<> put_packed();
   /// Both, one after the other, as one frame.
   Result<> put(reduce::Method method, ByteView bytes, ByteView more = {});
+  void count(std::size_t bytes);
   void set_holds_back(bool held);
   void lose(const Error& why);
 

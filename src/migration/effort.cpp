@@ -9,8 +9,8 @@ namespace {
 
 // Above this share of the time it is what holds the stream back.
 constexpr double kFull = 0.5;
-// Bytes a second. What two of this decade's processors pack is some 0.7 GB/s with light effort, 0.5 with
-// medium and 0.3 with strong, of which two fifths to a quarter go on the wire.
+// Bytes a second. What two of this decade's processors pack is some 0.9 GB/s with light effort, 0.5 with
+// medium and 0.3 with strong, of which almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
 constexpr double kForLight = 200e6;
 constexpr double kForMedium = 60e6;
@@ -30,7 +30,7 @@ constexpr double kClearly = 1.2;
 constexpr double kFaster = 1.5;
 
 // How small a Linux guest's memory becomes with an effort, by what the next higher makes of it.
-constexpr std::array<double, kEfforts> kOfNextHigher{0, 0.75, 0.92, 1};
+constexpr std::array<double, kEfforts> kOfNextHigher{0, 0.66, 0.92, 1};
 constexpr std::chrono::milliseconds kFirstPatience{1'000};
 constexpr std::chrono::milliseconds kLongestPatience{30'000};
 

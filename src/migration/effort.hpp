@@ -12,9 +12,9 @@ namespace vmigrate::migration {
 
 /// How much work goes into making the guest's memory smaller before it is sent.
 enum class Effort : std::uint8_t {
-  none,    ///< zero pages only: for links that are faster than these CPUs
-  light,   ///< what the destination has already, differences to it, and zstd at a fast level
-  medium,  ///< the same, zstd's level 1
+  none,    ///< the stream as it is: for links that are faster than these CPUs
+  light,   ///< what the destination has already, differences to it, and LZ4
+  medium,  ///< the same with zstd
   strong,  ///< the same, looking for what is alike all over the window
 };
 inline constexpr std::size_t kEfforts = 4;

@@ -15,11 +15,12 @@
 namespace vmigrate::migration {
 namespace {
 
-// Large enough to amortise a system call and a frame, small beside what 50 ms of any wire holds.
-constexpr std::size_t kChunk = std::size_t{256} * 1024;
+// Large enough to amortise a system call and a frame, small beside what 50 ms of any wire holds. As long as
+// less is there, there is room for what one more read brings.
+constexpr std::size_t kEnoughPassing = BatchSender::kMostPiece / 2;
 // Batches of what passes in about 10 ms: some of them lie between QEMU and the wire.
 constexpr std::size_t kSmallestBatch = std::size_t{64} * 1024;
-constexpr std::size_t kLargestBatch = reduce::kUsualBatch - kChunk;
+constexpr std::size_t kLargestBatch = reduce::kUsualBatch - BatchSender::kMostPiece;
 constexpr std::size_t kLastBatches = std::size_t{256} * 1024;
 constexpr double kBatchSeconds = 0.01;
 constexpr std::chrono::milliseconds kEffortInterval{100};
@@ -37,13 +38,13 @@ std::size_t batch_size(double bytes_per_second) {
 }  // namespace
 
 void OutgoingStream::Splitter::opaque(ByteView bytes) {
-  if (!ram_ended()) return writer.opaque(bytes);
-  const auto old = std::min(summed_up, bytes.size());
-  writer.opaque(bytes.first(old));
-  summed_up -= old;
-  tail_size += bytes.size() - old;
+  if (!ram_ended()) {
+    if (!passes_by) writer.opaque(bytes);
+    return;
+  }
+  tail_size += bytes.size();
   const auto before = tail.size();
-  filter.feed(bytes.subspan(old), tail);
+  filter.feed(bytes, tail);
   writer.opaque(ByteView(tail).subspan(before));
 }
 
@@ -53,23 +54,35 @@ void OutgoingStream::Splitter::block_table(const std::vector<stream::RamBlock>& 
 
 void OutgoingStream::Splitter::page(const stream::PagePlace& place, ByteView content) {
   StreamStatistics::page(place, content);
-  writer.page(place, content);
+  if (passes_by)
+    writer.passed_by(place);
+  else
+    writer.page(place, content);
 }
 
 void OutgoingStream::Splitter::zero_page(const stream::PagePlace& place, std::byte fill) {
   StreamStatistics::zero_page(place, fill);
-  writer.zero_page(place, fill);
+  if (passes_by)
+    writer.passed_by(place);
+  else
+    writer.zero_page(place, fill);
 }
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
-                               Events events)
+                               Events events, ChooseEffort choose_effort)
     : qemu_(std::move(qemu)),
       events_(std::move(events)),
       splitter_(sizes.store_pages),
       sender_(wire, sizes),
+      choose_effort_(std::move(choose_effort)),
       effort_chosen_(std::chrono::steady_clock::now()),
       batch_size_(kSmallestBatch) {
-  splitter_.writer.set_plain(effort_.current() == Effort::none);
+  if (!choose_effort_) {
+    choose_effort_ = [chooser = EffortChooser()](const Load& load, MonotonicTime now) mutable {
+      return chooser.update(load, now);
+    };
+  }
+  choose_way();
   thread_ = std::jthread([this] { pump(); });
 }
 
@@ -131,20 +144,21 @@ void OutgoingStream::pump() {
 }
 
 Result<> OutgoingStream::carry_all() {
-  ByteBuffer buffer(kChunk);
   for (;;) {
     if (!await_bytes()) {
       release_tail();
       if (auto flushed = flush(); !flushed) return flushed;
       continue;
     }
-    const ssize_t count = ::read(qemu_.get(), buffer.data(), buffer.size());
+    const auto room = std::span(buffer_).subspan(BatchSender::kPieceHead + read_);
+    const ssize_t count = ::read(qemu_.get(), room.data(), room.size());
     if (count < 0 && errno == EINTR) continue;
     // How QEMU's part went is for the hypervisor to say: it knows more than a closed socket does.
     if (count <= 0) break;
-    if (auto sent = carry({buffer.data(), static_cast<std::size_t>(count)}); !sent) return sent;
+    if (auto sent = carry(static_cast<std::size_t>(count)); !sent) return sent;
   }
   decoder_.finish(splitter_);
+  passing_ = read_;
   release_tail();
   if (auto flushed = flush(); !flushed) return flushed;
   return sender_.finish();
@@ -154,14 +168,14 @@ bool OutgoingStream::await_bytes() const {
   int patience = -1;
   if (splitter_.filter.is_holding())
     patience = kLongestHold;
-  else if (splitter_.writer.original_bytes() > 0)
+  else if (passing_ > 0 || splitter_.writer.original_bytes() > 0)
     patience = kQuiet;
   pollfd wanted{qemu_.get(), POLLIN, 0};
   return ::poll(&wanted, 1, patience) != 0;
 }
 
-Result<> OutgoingStream::carry(ByteView bytes) {
-  feed(bytes);
+Result<> OutgoingStream::carry(std::size_t count) {
+  feed(ByteView(buffer_).subspan(BatchSender::kPieceHead + read_, count));
   if (splitter_.passes() > std::exchange(passes_seen_, splitter_.passes())) events_.pass_begun(passes_seen_);
   if (splitter_.vcpus_stopped() && !std::exchange(stop_seen_, true)) {
     // The destination works on the beginning of the last pages while their end is still being packed.
@@ -169,20 +183,27 @@ Result<> OutgoingStream::carry(ByteView bytes) {
     events_.vcpus_stopped();
   }
   const bool complete = splitter_.filter.is_complete();
-  if (complete || splitter_.writer.original_bytes() >= batch_size_) {
+  if (complete || has_enough()) {
     if (auto flushed = flush(); !flushed) return flushed;
   }
   if (complete) answer_for_destination();
   return {};
 }
 
+bool OutgoingStream::has_enough() const {
+  if (splitter_.passes_by) return passing_ >= kEnoughPassing || splitter_.ram_ended();
+  return splitter_.writer.original_bytes() >= batch_size_;
+}
+
 void OutgoingStream::feed(ByteView bytes) {
   const std::lock_guard lock(mutex_);
-  // What the decoder holds back of the first thing behind RAM's end was summed up as it came.
-  splitter_.summed_up = splitter_.ram_ended() ? decoder_.held_size() : 0;
   decoder_.feed(bytes, splitter_);
-  digester_.update(bytes.first(bytes.size() - std::exchange(splitter_.tail_size, 0)));
+  const auto tail_size = std::exchange(splitter_.tail_size, 0);
+  digester_.update(bytes.first(bytes.size() - tail_size));
   digester_.update(std::exchange(splitter_.tail, {}));
+  if (!splitter_.passes_by) return;
+  read_ += bytes.size();
+  passing_ = read_ - decoder_.held().size() - tail_size;
 }
 
 void OutgoingStream::release_tail() {
@@ -194,27 +215,51 @@ void OutgoingStream::release_tail() {
 }
 
 Result<> OutgoingStream::flush() {
-  if (splitter_.writer.original_bytes() == 0) return {};
-  const bool at_once = splitter_.filter.is_complete();
-  if (auto sent = sender_.send(splitter_.writer.take(), effort_.current(), at_once); !sent) return sent;
-  if (!stop_seen_) choose_effort();
+  if (auto flushed = flush_passing(); !flushed) return flushed;
+  if (auto flushed = flush_batch(); !flushed) return flushed;
+  choose_way();
   return {};
 }
 
-void OutgoingStream::choose_effort() {
+Result<> OutgoingStream::flush_passing() {
+  if (passing_ == 0) return {};
+  auto piece = std::exchange(buffer_, {});
+  piece.resize(BatchSender::kPieceHead + std::exchange(passing_, 0));
+  if (auto sent = sender_.send_as_it_is(std::move(piece)); !sent) return sent;
+  if (!stop_seen_) adapt_effort();
+  return {};
+}
+
+Result<> OutgoingStream::flush_batch() {
+  if (splitter_.writer.original_bytes() == 0) return {};
+  const bool at_once = splitter_.filter.is_complete();
+  if (auto sent = sender_.send(splitter_.writer.take(), effort_, at_once); !sent) return sent;
+  if (!stop_seen_) adapt_effort();
+  return {};
+}
+
+/// What comes behind all that was sent, by the writer or past it.
+void OutgoingStream::choose_way() {
+  splitter_.passes_by = effort_ == Effort::none && !splitter_.ram_ended();
+  buffer_.resize(BatchSender::kPieceHead + BatchSender::kMostPiece);
+  const auto begun = splitter_.passes_by ? decoder_.held() : ByteView();
+  std::copy(begun.begin(), begun.end(), buffer_.begin() + BatchSender::kPieceHead);
+  read_ = begun.size();
+}
+
+void OutgoingStream::adapt_effort() {
   const auto now = std::chrono::steady_clock::now();
   if (now - effort_chosen_ < kEffortInterval) return;
   effort_chosen_ = now;
   const auto load = sender_.take_load();
-  const auto effort = effort_.update(load, now);
+  effort_ = choose_effort_(load, now);
   spdlog::debug(
       "waited {:.0f} % for the network, packed {:.0f} %, {:.0f} MB/s, {:.0f} on the wire: effort {}",
-      load.network * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6, static_cast<int>(effort));
+      load.network * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6, static_cast<int>(effort_));
   {
     const std::lock_guard lock(mutex_);
     network_ = load.network;
   }
-  splitter_.writer.set_plain(effort == Effort::none);
   batch_size_ = batch_size(load.rate);
 }
 

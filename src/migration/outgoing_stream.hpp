@@ -22,7 +22,8 @@ namespace vmigrate::migration {
 
 /// Carries QEMU's migration stream from the source's QEMU to the wire, and its return path back, on a thread
 /// of its own ("ram-out") and those of the BatchSender. What lies between QEMU and the wire is bounded: QEMU
-/// is held back by the wire, as its own estimate of the downtime needs it to be.
+/// is held back by the wire, as its own estimate of the downtime needs it to be. While it would not be worth
+/// the work to make anything smaller, memory passes by as it is, and is not copied here.
 ///
 /// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
 /// as soon as everything is on its way: the destination loads while the hypervisor here ends its part, and
@@ -35,7 +36,11 @@ class OutgoingStream {
     std::function<void(Error)> wire_failed;
   };
 
-  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events);
+  /// What EffortChooser::update() does; of a stream's own by default.
+  using ChooseEffort = std::function<Effort(const Load&, MonotonicTime)>;
+
+  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events,
+                 ChooseEffort choose_effort = {});
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
   ~OutgoingStream();
   OutgoingStream(const OutgoingStream&) = delete;
@@ -71,7 +76,7 @@ class OutgoingStream {
 
     reduce::BatchWriter writer;
     stream::DescriptionFilter filter;
-    std::size_t summed_up = 0;  ///< of the bytes behind RAM's end that come next, those in the digest already
+    bool passes_by = false;     ///< memory goes over as it is, and not through the writer
     std::size_t tail_size = 0;  ///< bytes that went into the filter
     ByteBuffer tail;            ///< what came out of it
   };
@@ -79,11 +84,15 @@ class OutgoingStream {
   void pump();
   Result<> carry_all();
   bool await_bytes() const;
-  Result<> carry(ByteView bytes);
+  Result<> carry(std::size_t count);
   void feed(ByteView bytes);
+  bool has_enough() const;
   void release_tail();
   Result<> flush();
-  void choose_effort();
+  Result<> flush_passing();
+  Result<> flush_batch();
+  void adapt_effort();
+  void choose_way();
   void answer_for_destination();
   void write_return(ByteView bytes);
 
@@ -98,7 +107,14 @@ class OutgoingStream {
   // The pump's own:
   stream::Decoder decoder_;
   BatchSender sender_;
-  EffortChooser effort_;
+  // What is read next comes behind the bytes that pass by and were not sent yet, and those behind room for
+  // their head. The last of them may be the beginning of a record, which is not sent before all of it is
+  // there: so the writer can always begin where this ends, and the other way round.
+  ByteBuffer buffer_;
+  std::size_t read_ = 0;
+  std::size_t passing_ = 0;  // of what was read, what can be sent
+  ChooseEffort choose_effort_;
+  Effort effort_ = Effort::none;
   MonotonicTime effort_chosen_;
   std::size_t batch_size_;
   std::uint32_t passes_seen_ = 0;

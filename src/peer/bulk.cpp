@@ -19,7 +19,7 @@ constexpr std::size_t kUnsent = 4 * kLongestBulkChunk;
 constexpr std::size_t kAheadPerConnection = 4 * kLongestBulkChunk;
 // What keeping a chunk costs beside its bytes, so that many small ones are held back too.
 constexpr std::size_t kChunkCost = 256;
-constexpr std::size_t kHead = 12;
+constexpr std::size_t kHead = BulkSender::kHeadRoom;
 
 /// A bulk connection may stall for as long as the receiver's QEMU does; the control connection notices a dead
 /// link.
@@ -37,13 +37,17 @@ std::uint64_t take_number(ByteView from) {
   return value;
 }
 
+void put_head(ByteBuffer& chunk, std::uint64_t number, std::size_t bytes) {
+  put_number(chunk.data(), number, 8);
+  put_number(chunk.data() + 8, bytes, 4);
+}
+
 /// Its head, and room for exactly so many bytes.
 ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
   ByteBuffer chunk;
   chunk.reserve(kHead + bytes);
   chunk.resize(kHead);
-  put_number(chunk.data(), number, 8);
-  put_number(chunk.data() + 8, bytes, 4);
+  put_head(chunk, number, bytes);
   return chunk;
 }
 
@@ -84,6 +88,13 @@ Result<> StripedSender::write_parts(Parts parts) {
     }
   }
   return {};
+}
+
+Result<> StripedSender::write_in_place(ByteBuffer buffer) {
+  // Empty would be the connection's end.
+  if (buffer.size() == kHead) return {};
+  put_head(buffer, next_++, buffer.size() - kHead);
+  return queue_chunk(std::move(buffer));
 }
 
 Result<> StripedSender::queue_chunk(ByteBuffer chunk) {

@@ -30,6 +30,7 @@ class StripedSender : public BulkSender {
   ~StripedSender() override;
 
   Result<> write_parts(Parts parts) override;
+  Result<> write_in_place(ByteBuffer buffer) override;
   Result<> finish() override;
   std::chrono::nanoseconds waited() const override;
   void close();

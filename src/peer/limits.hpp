@@ -16,7 +16,7 @@ inline constexpr std::uint32_t kProtocol = 1;
 inline constexpr std::uint32_t kOldestProtocol = 1;
 inline constexpr std::size_t kLongestHeader = 64;
 inline constexpr std::size_t kLongestPayload = 64 * kKibibyte;
-inline constexpr std::size_t kLongestBulkChunk = 128 * kKibibyte;
+inline constexpr std::size_t kLongestBulkChunk = BulkSender::kMostInPlace;
 /// Of what this side has to send and the link has not taken. More than the longest message.
 inline constexpr std::size_t kMostQueued = 18 * kMebibyte;
 

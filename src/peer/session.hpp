@@ -41,6 +41,11 @@ class BulkSender {
   /// is going down.
   virtual Result<> write_parts(Parts parts) = 0;
   Result<> write(ByteView bytes) { return write_parts({bytes}); }
+  /// What lies behind the first kHeadRoom bytes of the buffer, kMostInPlace at most, without copying it: the
+  /// room in front is for what the wire needs there.
+  virtual Result<> write_in_place(ByteBuffer buffer) { return write(ByteView(buffer).subspan(kHeadRoom)); }
+  static constexpr std::size_t kHeadRoom = 12;
+  static constexpr std::size_t kMostInPlace = std::size_t{128} * 1024;
   /// No more bytes: the receiver reads what is on its way and then the end.
   virtual Result<> finish() = 0;
   /// How long the network has kept the sender waiting: the time for which sockets had no room, without that

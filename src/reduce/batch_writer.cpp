@@ -64,7 +64,7 @@ void BatchWriter::zero_page(const stream::PagePlace& place, std::byte fill) {
 
 void BatchWriter::page(const stream::PagePlace& place, ByteView content) {
   arrive(place, kPageSize);
-  if (plain_ || sent_.slots() == 0) return literal(place, content);
+  if (sent_.slots() == 0) return literal(place, content);
   reduce_page(place, content);
 }
 

@@ -18,9 +18,8 @@ class BatchWriter : public stream::RecordSink {
   /// The memory of `store_pages` pages is spent at both ends; 0 leaves only runs of zero pages to gain from.
   explicit BatchWriter(std::size_t store_pages);
 
-  /// While plain, pages are passed on without a look at what the destination holds, for links that are
-  /// faster than that. The store stays as it is.
-  void set_plain(bool plain) { plain_ = plain; }
+  /// A page, in the order of the stream, that goes to the destination without being in any batch.
+  void passed_by(const stream::PagePlace& place) { sent_.arrive(place); }
 
   /// How much of the stream is in the batch so far.
   std::size_t original_bytes() const { return original_bytes_; }
@@ -61,7 +60,6 @@ class BatchWriter : public stream::RecordSink {
   void write_pages(const Run& run);
 
   SentPages sent_;
-  bool plain_ = false;
   std::vector<std::size_t> name_sizes_;  // of the blocks
   ByteBuffer literals_;
   ByteBuffer operations_;

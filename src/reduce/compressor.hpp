@@ -27,11 +27,6 @@ class Compressor {
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
 
-  /// Brought into the limits of method.hpp; the default is 1. It holds for what the workers have not been
-  /// given yet, and nothing that was seen is forgotten.
-  void set_level(int level);
-  int level() const { return level_; }
-
   /// Appends to `out` what is ready of the packed stream: none, or much of what was given before.
   Result<> pack(ByteView bytes, ByteBuffer& out);
   /// Waits for the workers and appends the rest: with it, all that was given can be unpacked.
@@ -51,7 +46,6 @@ class Compressor {
   const Reach reach_;
   const int window_log_;
   const int workers_;
-  int level_ = 1;
 };
 
 }  // namespace vmigrate::reduce

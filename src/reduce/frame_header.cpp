@@ -45,7 +45,9 @@ Result<FrameHeader> parse_frame_header(ByteView bytes) {
   switch (header.method) {
     case Method::stored:
     case Method::zstd_far:
-    case Method::zstd_near: break;
+    case Method::zstd_near:
+    case Method::lz4:
+    case Method::as_it_is: break;
     default: return broken("its method is unknown");
   }
   if (first << 8 != 0) return broken("it says more than is known");

@@ -9,12 +9,9 @@ enum class Method : std::uint8_t {
   stored = 1,
   zstd_far = 3,   ///< all pieces that are packed so are one long zstd stream
   zstd_near = 4,  ///< likewise another, which looks back less far
+  lz4 = 5,        ///< one batch: its header, then an LZ4 block
+  as_it_is = 6,   ///< no batch at all: a piece of QEMU's stream
 };
-
-/// zstd's levels that are of use here: below, it copies; above, it is slower than any link that one would
-/// move a guest over.
-inline constexpr int kLowestLevel = -50;
-inline constexpr int kHighestLevel = 9;
 
 /// How far back zstd looks, as a power of two: from a megabyte to all that a 64-bit zstd can.
 inline constexpr int kLowestWindowLog = 20;

@@ -30,8 +30,8 @@ class Decoder {
   /// No more bytes come: what was held back is told as opaque.
   void finish(RecordSink& sink);
 
-  /// How many of the bytes fed so far no record has told yet.
-  std::size_t held_size() const { return held_.size(); }
+  /// The last of the bytes fed so far, which no record has told yet.
+  ByteView held() const { return held_; }
 
   bool is_opaque() const { return place_ == Place::opaque; }
   /// Why it is opaque, for people; empty when it is not, or is because RAM has ended.

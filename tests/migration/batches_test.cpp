@@ -12,6 +12,7 @@
 #include "migration/batch_receiver.hpp"
 #include "migration/batch_sender.hpp"
 #include "reduce/batch_writer.hpp"
+#include "reduce/block.hpp"
 
 namespace vmigrate::migration {
 namespace {
@@ -46,6 +47,20 @@ reduce::Batch batch_of(std::size_t size, unsigned seed) {
   return writer.take();
 }
 
+ByteBuffer with_room(ByteView piece) {
+  ByteBuffer buffer(BatchSender::kPieceHead);
+  buffer.insert(buffer.end(), piece.begin(), piece.end());
+  return buffer;
+}
+
+/// What a sender has to say, and nothing more.
+ByteBuffer frame_of(reduce::Method method, ByteView bytes) {
+  const auto header = reduce::encode(reduce::FrameHeader{method, static_cast<std::uint32_t>(bytes.size())});
+  ByteBuffer frame(header.begin(), header.end());
+  frame.insert(frame.end(), bytes.begin(), bytes.end());
+  return frame;
+}
+
 Result<ByteBuffer> receive(ByteView bytes, std::size_t part) {
   ByteBuffer stream;
   BatchReceiver receiver(kBudget, [&](ByteView some) {
@@ -69,6 +84,13 @@ RC_GTEST_PROP(Batches, ComeBackInOrderWhateverWasDoneToThem, ()) {
     BatchSender sender(wire, sizes_of_both(kBudget, kBudget));
     const auto count = *rc::gen::inRange(1U, 20U);
     for (unsigned i = 0; i < count; ++i) {
+      if (*rc::gen::inRange(0, 4) == 0) {
+        const ByteBuffer piece(*rc::gen::inRange<std::size_t>(1, BatchSender::kMostPiece + 1),
+                               static_cast<std::byte>(i));
+        expected.insert(expected.end(), piece.begin(), piece.end());
+        RC_ASSERT(sender.send_as_it_is(with_room(piece)).has_value());
+        continue;
+      }
       auto batch = batch_of(*rc::gen::inRange<std::size_t>(1, 1'000'000), i);
       const auto original = reader.restore(batch.bytes, batch.original_bytes);
       expected.insert(expected.end(), original->begin(), original->end());
@@ -138,13 +160,58 @@ TEST(Batches, AnEndInTheMiddleIsNoEnd) {
   EXPECT_FALSE(receive(ByteView(wire.bytes).first(kOpeningBytes + 4), 100));
 }
 
+TEST(Batches, NothingComesInTheMiddleOfABatch) {
+  for (const auto method : {reduce::Method::as_it_is, reduce::Method::lz4}) {
+    const auto batch = batch_of(1'000, 1);
+    const auto head = reduce::encode(reduce::BatchHeader{static_cast<std::uint32_t>(batch.bytes.size()),
+                                                         static_cast<std::uint32_t>(batch.original_bytes)});
+    auto block = copy_of(head);
+    const auto packed = reduce::pack_block(batch.bytes);
+    block.insert(block.end(), packed.begin(), packed.end());
+    for (const std::size_t begun : {std::size_t{0}, std::size_t{4}, std::size_t{8}, std::size_t{500}}) {
+      const auto opening = encode_opening(sizes_of_both(kBudget, kBudget));
+      ByteBuffer bytes(opening.begin(), opening.end());
+      auto whole = copy_of(head);
+      whole.insert(whole.end(), batch.bytes.begin(), batch.bytes.end());
+      if (begun > 0) {
+        const auto first = frame_of(reduce::Method::stored, ByteView(whole).first(begun));
+        bytes.insert(bytes.end(), first.begin(), first.end());
+      }
+      const auto second = frame_of(method, block);
+      bytes.insert(bytes.end(), second.begin(), second.end());
+      const auto stream = receive(bytes, 100'000);
+      ASSERT_EQ(stream.has_value(), begun == 0);
+      if (stream) continue;
+      EXPECT_EQ(stream.error().message, "the source has broken off a batch of the VM's memory");
+    }
+  }
+}
+
+TEST(Batches, ABlockThatIsNotWhatItSaysIsRefused) {
+  const auto batch = batch_of(1'000, 1);
+  const auto packed = reduce::pack_block(batch.bytes);
+  for (const int more : {-1, 1, 1000}) {
+    const auto head = reduce::encode(
+        reduce::BatchHeader{static_cast<std::uint32_t>(static_cast<int>(batch.bytes.size()) + more),
+                            static_cast<std::uint32_t>(batch.original_bytes)});
+    auto block = copy_of(head);
+    block.insert(block.end(), packed.begin(), packed.end());
+    const auto opening = encode_opening(sizes_of_both(kBudget, kBudget));
+    ByteBuffer bytes(opening.begin(), opening.end());
+    const auto frame = frame_of(reduce::Method::lz4, block);
+    bytes.insert(bytes.end(), frame.begin(), frame.end());
+    EXPECT_FALSE(receive(bytes, 100'000)) << more;
+  }
+}
+
 TEST(Batches, NoiseIsRefused) {
   std::mt19937 random(1);
   const auto opening = encode_opening(sizes_of_both(kBudget, kBudget));
-  constexpr std::array kMethods{reduce::Method::stored, reduce::Method::zstd_far, reduce::Method::zstd_near};
+  constexpr std::array kMethods{reduce::Method::stored, reduce::Method::zstd_far, reduce::Method::zstd_near,
+                                reduce::Method::lz4};
   for (int round = 0; round < 500; ++round) {
     ByteBuffer bytes(opening.begin(), opening.end());
-    bytes.push_back(static_cast<std::byte>(kMethods[static_cast<std::size_t>(round) % 3]));
+    bytes.push_back(static_cast<std::byte>(kMethods[static_cast<std::size_t>(round) % kMethods.size()]));
     bytes.insert(bytes.end(), 4, std::byte{});
     for (int i = 0; i < 300; ++i) bytes.push_back(static_cast<std::byte>(random()));
     const auto stream = receive(bytes, 50);

@@ -1,6 +1,8 @@
 #include "migration/outgoing_stream.hpp"
 
 #include <array>
+#include <atomic>
+#include <functional>
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -65,7 +67,8 @@ class OutgoingStreamTest : public testing::Test {
     const timeval patience{20, 0};
     EXPECT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kBudget.count),
-                    OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}});
+                    OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}},
+                    [this](const Load&, MonotonicTime) { return choose_(); });
   }
 
   void qemu_writes(ByteView bytes) {
@@ -79,6 +82,7 @@ class OutgoingStreamTest : public testing::Test {
     return buffer;
   }
 
+  std::function<Effort()> choose_ = [] { return Effort::none; };
   Wire wire_;
   FileDescriptor qemu_;
   std::optional<OutgoingStream> stream_;
@@ -138,6 +142,40 @@ TEST_F(OutgoingStreamTest, ArrivesWholeHoweverQemuWritesIt) {
   qemu_.reset();
   EXPECT_EQ(stream_->digest(Milliseconds(10'000)), digest_of(stream::sample_stream()));
   EXPECT_EQ(wire_.restored(), stream::sample_stream());
+}
+
+TEST_F(OutgoingStreamTest, ArrivesWholeHoweverOftenTheEffortChanges) {
+  std::atomic<unsigned> choices = 0;
+  constexpr std::array kTurns{Effort::light,  Effort::none,  Effort::strong, Effort::none,
+                              Effort::medium, Effort::light, Effort::none};
+  choose_ = [&] { return kTurns[choices++ % kTurns.size()]; };
+  stream::StreamWriter w;
+  w.head().configuration("pc-q35-7.2").section_start(2, "ram", stream::kRamVersion);
+  w.number(32 * stream::kPageSize | stream::kRamMemorySize, 8).short_string("pc.ram");
+  w.number(32 * stream::kPageSize, 8).end_of_section(2);
+  std::size_t written = 0;
+  // A prime number of bytes at a time, so that records are cut everywhere.
+  const auto write_out = [&] {
+    for (; w.out.size() - written > 4099; written += 4099)
+      qemu_writes(ByteView(w.out).subspan(written, 4099));
+  };
+  for (std::uint64_t pass = 0; choices < 2 * kTurns.size(); ++pass) {
+    w.section(stream::kSectionPart, 2);
+    for (std::uint64_t page = 0; page < 32; ++page) {
+      const std::string_view block = page % 7 == 0 ? "pc.ram" : "";
+      if (page % 5 == 4)
+        w.zero_page(page * stream::kPageSize, block);
+      else
+        w.page(page * stream::kPageSize, block, static_cast<char>('a' + (page * pass) % 23));
+    }
+    w.end_of_section(2);
+    write_out();
+  }
+  w.section(stream::kSectionEnd, 2).page(0, "pc.ram", 'z').end_of_section(2).text("devices");
+  qemu_writes(ByteView(w.out).subspan(written));
+  qemu_.reset();
+  EXPECT_EQ(stream_->digest(Milliseconds(20'000)), digest_of(w.out));
+  EXPECT_EQ(wire_.restored(), w.out);
 }
 
 }  // namespace

@@ -124,9 +124,7 @@ TEST(BatchCost, StoreFollowsTheWriterToLowerAddressesToo) {
 TEST(BatchCost, PagesStillToComeInThisPassKeepTheirSlots) {
   BothEnds ends(200);
   auto memory = memory_of(300);
-  ends.writer.set_plain(true);
-  for (std::uint64_t page = 0; page < 100; ++page) ends.page(place_of(page), memory[page]);
-  ends.writer.set_plain(false);
+  for (std::uint64_t page = 0; page < 100; ++page) ends.writer.passed_by(place_of(page));
   for (std::uint64_t page = 100; page < 300; ++page) ends.page(place_of(page), memory[page]);
   EXPECT_GT(share_spared(ends, memory, 0, 1), 0.65);
 }
@@ -157,17 +155,6 @@ TEST(BatchCost, ContentsOfThePastDoNotHideThoseOfToday) {
   }
   ASSERT_TRUE(ends.exchange());
   EXPECT_GE(ends.last.counters.seen, 190U);
-}
-
-TEST(BatchCost, PlainPagesAreNotLookedAtButZeroRunsStay) {
-  BothEnds ends(100);
-  ends.writer.set_plain(true);
-  const auto content = noise_page(1);
-  for (std::uint64_t page = 0; page < 10; ++page) ends.page(place_of(page), content);
-  for (std::uint64_t page = 10; page < 1000; ++page) ends.zero_page(place_of(page), std::byte{});
-  ASSERT_TRUE(ends.exchange());
-  EXPECT_EQ(ends.last.counters.literal, 10U);
-  EXPECT_LT(ends.last.bytes.size(), 10 * kPageSize + 20);
 }
 
 TEST(BatchCost, NoStoreCostsNoMoreThanTheStream) {

@@ -63,7 +63,6 @@ RC_GTEST_PROP(Compressor, AnyBytesComeBackHoweverTheyAreCutAndFlushed, ()) {
   ByteBuffer unpacked;
   const auto pieces = *rc::gen::inRange(1, 12);
   for (int i = 0; i < pieces; ++i) {
-    if (*rc::gen::inRange(0, 4) == 0) compressor.set_level(*rc::gen::inRange(-10, 7));
     const auto size = *rc::gen::inRange<std::size_t>(0, 2'000'000);
     const auto seed = *rc::gen::inRange(0U, 3U);
     const auto piece = *rc::gen::arbitrary<bool>() ? text_like(size, seed) : noise(size, seed);
@@ -97,37 +96,6 @@ TEST(Compressor, ANearOneLooksNoFurtherThanItsPiece) {
   pack(compressor, once);
   for (unsigned i = 0; i < 4; ++i) pack(compressor, text_like(1 << 20, 100 + i));
   EXPECT_GT(pack(compressor, once).size(), once.size());
-}
-
-TEST(Compressor, AnotherLevelForgetsNothing) {
-  const auto text = text_like(4 << 20, 1);
-  Compressor low(Reach::far, kWindowLog + 1, kWorkers);
-  low.set_level(-20);
-  Compressor changed(Reach::far, kWindowLog + 1, kWorkers);
-  changed.set_level(-20);
-  Decompressor decompressor(kWindowLog + 1);
-  for (int round = 0; round < 3; ++round) {
-    const auto of_low = pack(low, text_like(4 << 20, 2 + static_cast<unsigned>(round)));
-    const auto of_changed = pack(changed, text_like(4 << 20, 2 + static_cast<unsigned>(round)));
-    if (round == 0)
-      EXPECT_EQ(of_low.size(), of_changed.size());
-    else
-      EXPECT_LT(of_changed.size(), of_low.size() * 9 / 10) << round;
-    ASSERT_TRUE(unpack(decompressor, of_changed));
-    changed.set_level(3 + round);
-  }
-  const auto once = noise(1 << 20, 1);
-  pack(changed, once);
-  changed.set_level(1);
-  EXPECT_LT(pack(changed, once).size(), once.size() / 50);
-}
-
-TEST(Compressor, LevelIsBroughtIntoTheLimits) {
-  Compressor compressor(Reach::far, 99, 0);
-  compressor.set_level(22);
-  EXPECT_EQ(compressor.level(), kHighestLevel);
-  compressor.set_level(-1'000'000);
-  EXPECT_EQ(compressor.level(), kLowestLevel);
 }
 
 TEST(Decompressor, LargerWindowIsRefused) {
@@ -192,20 +160,16 @@ TEST(Decompressor, BrokenInputGivesAnErrorOrBytes) {
 // How much of it zstd has taken by then depends on which workers have had something to do.
 TEST(MemoryNeed, CoversWhatZstdTakes) {
   for (const int window_log : {20, 23, 25, 27}) {
-    for (const int level : {1, 3, 6}) {
-      Compressor compressor(Reach::far, window_log, kMostWorkers);
-      compressor.set_level(level);
-      Decompressor decompressor(window_log);
-      ASSERT_TRUE(unpack(decompressor, pack(compressor, text_like(8 << 20, 1))));
-      // One of the other kind stands beside it.
-      Compressor near(Reach::near, kNearWindowLog, kMostWorkers);
-      near.set_level(std::min(level, 2));
-      Decompressor near_decompressor(kNearWindowLog);
-      ASSERT_TRUE(unpack(near_decompressor, pack(near, text_like(8 << 20, 1))));
-      const auto need = memory_need({0, window_log});
-      EXPECT_LE(compressor.memory_used() + near.memory_used(), need) << window_log << " " << level;
-      EXPECT_LE(decompressor.memory_used() + near_decompressor.memory_used(), need);
-    }
+    Compressor compressor(Reach::far, window_log, kMostWorkers);
+    Decompressor decompressor(window_log);
+    ASSERT_TRUE(unpack(decompressor, pack(compressor, text_like(8 << 20, 1))));
+    // One of the other kind stands beside it.
+    Compressor near(Reach::near, kNearWindowLog, kMostWorkers);
+    Decompressor near_decompressor(kNearWindowLog);
+    ASSERT_TRUE(unpack(near_decompressor, pack(near, text_like(8 << 20, 1))));
+    const auto need = memory_need({0, window_log});
+    EXPECT_LE(compressor.memory_used() + near.memory_used(), need) << window_log;
+    EXPECT_LE(decompressor.memory_used() + near_decompressor.memory_used(), need);
   }
 }
 

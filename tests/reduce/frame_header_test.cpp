@@ -32,7 +32,7 @@ void expect_refused(const Result<Header>& parsed, const std::string& why) {
 TEST(FrameHeader, LimitsAreChecked) {
   expect_refused(parse_frame_header(encode(FrameHeader{Method{0}, 4})), "method");
   expect_refused(parse_frame_header(encode(FrameHeader{Method{2}, 4})), "method");
-  expect_refused(parse_frame_header(encode(FrameHeader{Method{5}, 4})), "method");
+  expect_refused(parse_frame_header(encode(FrameHeader{Method{7}, 4})), "method");
   expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd_far, 0})), "that long");
   expect_refused(parse_frame_header(encode(FrameHeader{Method::zstd_far, kMostFrameBytes + 1})), "that long");
   expect_refused(parse_batch_header(encode(BatchHeader{4, kMostOriginalBytes + 1})), "too much");
