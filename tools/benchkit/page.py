@@ -41,7 +41,8 @@ After every move the guest checks its memory; a wrong page makes the run a failu
 
 What to bear in mind: `virsh` speaks to both libvirtds over local sockets, so a delay on the link delays only its
 stream, while all of vmigrate's messages cross the link. vmigrate's link is encrypted (TLS) and its stream checksummed,
-the peers' are neither. `qemu` and `qemu-multifd-zstd` are two QEMUs without libvirt, started and told what to do by
+the peers' are neither. `vmigrate-clear` is the same daemon with a double in the place of its encryption, for memory only:
+what encryption costs. `vmigrate-abort` and `vmigrate-pause` are `vmigrate start --on-stall abort` and `pause`. `qemu` and `qemu-multifd-zstd` are two QEMUs without libvirt, started and told what to do by
 hand: a guest of the same kind of its own, which stands still while others are measured. Guests are emulated: their
 processors are slow, and dirty memory is tracked by QEMU, not by KVM.
 """
