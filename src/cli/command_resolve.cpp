@@ -23,7 +23,9 @@ int resolve(const Context& context, const Arguments& arguments) {
     auto printable = response.migration();
     make_printable(&printable);
     print_result(context, response.migration(), render_migration(printable, context.result_style));
-    if (!has_ended(response.migration().phase())) {
+    if (response.migration().phase() == control::COMPLETED) {
+      print_message(fmt::format("{0} may be started here again: virsh start {0}\n", printable.vm()));
+    } else if (!has_ended(response.migration().phase())) {
       print_message(fmt::format("see how it ends: vmigrate watch {}\n", printable.vm()));
     }
     return 0;
@@ -36,7 +38,8 @@ void add_resolve(CLI::App& app, Command* command) {
   const auto arguments = std::make_shared<Arguments>();
   auto* sub =
       app.add_subcommand("resolve", "Decide where a VM runs that the two hosts alone cannot decide about");
-  sub->add_option("VM", arguments->vm, "Name or UUID of a VM that `vmigrate list` says needs attention")
+  sub->add_option("VM", arguments->vm,
+                  "Name or UUID of a VM that needs attention, or of which the definition was kept here")
       ->required();
   sub->add_flag("--run-here", arguments->run_here, "Let the VM run on this host again")->required();
   sub->add_option(
@@ -50,7 +53,8 @@ void add_resolve(CLI::App& app, Command* command) {
       "know\n"
       "whether the VM runs on the other, and keeps its copy stopped. If you are wrong about the other host, "
       "two\n"
-      "copies of the VM will write to the same disks.\n\n"
+      "copies of the VM will write to the same disks.\n"
+      "The same word lets a VM be started here again that was moved away with --keep-source-definition.\n\n"
       "Examples:\n"
       "  vmigrate resolve web1 --run-here --i-have-fenced hostb");
   sub->callback([=] { *command = [=](const Context& context) { return resolve(context, *arguments); }; });

@@ -209,15 +209,17 @@ Api::Answer Api::history(const control::History& request) {
 Api::Answer Api::resolve(const control::Resolve& request) {
   const auto migration = parts_.board.find(request.vm());
   if (!migration) return fail(migration.error());
+  const auto id = MigrationId::parse(migration->id());
+  if (!id) return fail(id.error());
+  const bool in_doubt = migration->phase() == control::NEEDS_ATTENTION;
   // Said of a handover that goes well, it would make two copies.
-  if (migration->phase() != control::NEEDS_ATTENTION) {
+  if (!in_doubt && migration->phase() != control::COMPLETED) {
     return fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about {}",
                                                   parts_.configuration.host.name, migration->vm()));
   }
-  const auto id = MigrationId::parse(migration->id());
-  if (!id) return fail(id.error());
-  if (auto resolved = parts_.manager.resolve(*id, request.fenced_host()); !resolved)
-    return fail(resolved.error());
+  auto resolved = in_doubt ? parts_.manager.resolve(*id, request.fenced_host())
+                           : parts_.manager.take_back(*id, request.fenced_host());
+  if (!resolved) return fail(resolved.error());
   return migration_response(*migration);
 }
 

@@ -36,6 +36,7 @@ control::DoctorReport Doctor::examine() {
   examine_acceleration(report);
   examine_certificate(report);
   examine_folders(report);
+  examine_hook(report);
   examine_peers(report);
   return report;
 }
@@ -104,6 +105,15 @@ void Doctor::examine_folders(control::DoctorReport& report) {
       add(report, subject, control::DoctorItem::GOOD, path + " can be written");
     }
   }
+}
+
+void Doctor::examine_hook(control::DoctorReport& report) {
+  constexpr auto path = "/etc/libvirt/hooks/qemu.d/vmigrate";
+  if (::access(path, X_OK) == 0)
+    return add(report, "start veto", control::DoctorItem::GOOD, fmt::format("{} is in place", path));
+  add(report, "start veto", control::DoctorItem::WARNING,
+      "nothing keeps libvirt from starting a VM here, by autostart say, that was handed over to another host",
+      "vmigrate doctor --fix, as root");
 }
 
 void Doctor::examine_peers(control::DoctorReport& report) {

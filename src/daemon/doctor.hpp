@@ -31,6 +31,7 @@ class Doctor {
   void examine_acceleration(control::DoctorReport& report);
   void examine_certificate(control::DoctorReport& report);
   void examine_folders(control::DoctorReport& report);
+  void examine_hook(control::DoctorReport& report);
   void examine_peers(control::DoctorReport& report);
 
   const Configuration& configuration_;

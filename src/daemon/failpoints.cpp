@@ -21,7 +21,7 @@ class FailingJournal : public handover::Journal {
     return real_->find(migration, role);
   }
   Result<std::vector<handover::Record>> unfinished() override { return real_->unfinished(); }
-  Result<std::uint64_t> last_epoch(const VmId& vm) override { return real_->last_epoch(vm); }
+  Result<std::optional<handover::Record>> latest(const VmId& vm) override { return real_->latest(vm); }
 
  private:
   const std::unique_ptr<Journal> real_;

@@ -49,6 +49,12 @@ Result<destination::State> destination_state(const Record& record) {
   return unreadable<destination::State>(record);
 }
 
+Result<std::uint64_t> Journal::last_epoch(const VmId& vm) {
+  const auto record = latest(vm);
+  if (!record) return fail(record.error());
+  return *record ? (*record)->epoch : 0;
+}
+
 Outcome outcome_of(const Record& record) {
   const auto state = destination_state(record);
   return state ? outcome(*state) : Outcome::in_doubt;

@@ -55,8 +55,10 @@ class Journal {
   /// later epoch of its VM has come after does not: that its end could not be written makes it no promise
   /// again.
   virtual Result<std::vector<Record>> unfinished() = 0;
-  /// The highest epoch this host has seen of a VM; 0 when none.
-  virtual Result<std::uint64_t> last_epoch(const VmId& vm) = 0;
+  /// The record of a VM with the highest epoch, if there is any.
+  virtual Result<std::optional<Record>> latest(const VmId& vm) = 0;
+  /// Its epoch; 0 when there is none.
+  Result<std::uint64_t> last_epoch(const VmId& vm);
 };
 
 /// Opens (and creates) the journal file, SQLite in WAL mode with full sync.

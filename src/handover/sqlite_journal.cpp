@@ -74,6 +74,12 @@ Result<Record> read_record(sqlite3_stmt* row) {
   return record;
 }
 
+Result<std::optional<Record>> first_of(Result<std::vector<Record>> rows) {
+  if (!rows) return fail(rows.error());
+  if (rows->empty()) return std::nullopt;
+  return std::move(rows->front());
+}
+
 class SqliteJournal : public Journal {
  public:
   explicit SqliteJournal(Database database) : database_(std::move(database)) {}
@@ -105,10 +111,7 @@ class SqliteJournal : public Journal {
     if (!statement) return fail(statement.error());
     bind(statement->get(), 1, migration.text());
     ::sqlite3_bind_int(statement->get(), 2, static_cast<int>(role));
-    auto rows = read_all(statement->get());
-    if (!rows) return fail(rows.error());
-    if (rows->empty()) return std::nullopt;
-    return rows->front();
+    return first_of(read_all(statement->get()));
   }
 
   Result<std::vector<Record>> unfinished() override {
@@ -124,13 +127,13 @@ class SqliteJournal : public Journal {
     return read_all(statement->get());
   }
 
-  Result<std::uint64_t> last_epoch(const VmId& vm) override {
+  Result<std::optional<Record>> latest(const VmId& vm) override {
     const std::lock_guard lock(mutex_);
-    auto statement = prepare("SELECT coalesce(max(epoch), 0) FROM promises WHERE vm = ?1");
+    auto statement = prepare(std::string("SELECT ") + kColumns +
+                             " FROM promises WHERE vm = ?1 ORDER BY epoch DESC LIMIT 1");
     if (!statement) return fail(statement.error());
     bind(statement->get(), 1, vm.text());
-    if (::sqlite3_step(statement->get()) != SQLITE_ROW) return journal_error(database_.get(), "cannot read");
-    return static_cast<std::uint64_t>(::sqlite3_column_int64(statement->get(), 0));
+    return first_of(read_all(statement->get()));
   }
 
  private:

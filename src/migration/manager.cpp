@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/thread_name.hpp"
+#include "handover/veto.hpp"
 #include "migration/destination_migration.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/runtime_directory.hpp"
@@ -16,6 +17,12 @@ namespace {
 
 // More than a host can usefully move at once; each costs threads and buffers.
 constexpr std::size_t kMostTasks = 64;
+
+Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
+  if (peer == fenced_host) return {};
+  return fail(ErrorCode::refused, fmt::format("the VM was handed over to {}, not to {}", peer, fenced_host),
+              fmt::format("make sure that {} cannot run it, and name that host", peer));
+}
 
 }  // namespace
 
@@ -112,12 +119,32 @@ Result<> Manager::resolve(const MigrationId& migration, const std::string& fence
   if (!source) {
     return fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
   }
-  if (peer != fenced_host) {
-    return fail(ErrorCode::refused, fmt::format("the VM was handed over to {}, not to {}", peer, fenced_host),
-                fmt::format("make sure that {} cannot run it, and name that host", peer));
-  }
+  if (auto named = is_peer(peer, fenced_host); !named) return named;
   source->resolve();
   return {};
+}
+
+Result<> Manager::take_back(const MigrationId& migration, const std::string& fenced_host) {
+  const auto nothing =
+      fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
+  const auto found = edges_.journal.find(migration, handover::Role::source);
+  if (!found) return fail(found.error());
+  if (!*found) return nothing;
+  auto record = **found;
+  // Or it may be on its way back just now.
+  const auto claim = claims_.claim(record.vm);
+  const auto newest = edges_.journal.last_epoch(record.vm);
+  if (!newest) return fail(newest.error());
+  if (!claim) {
+    return fail(ErrorCode::refused,
+                fmt::format("a migration of {} is under way on {}", record.vm_name, edges_.host));
+  }
+  if (*newest != record.epoch || !handover::is_handed_over(record)) return nothing;
+  if (auto named = is_peer(record.peer, fenced_host); !named) return named;
+  record.state = handover::source::name(handover::source::Reclaimed{Error{}});
+  spdlog::warn("{}: somebody has made sure that {} cannot run it, and lets it be started here",
+               record.vm_name, record.peer);
+  return edges_.journal.write(record);
 }
 
 Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::DomainDescription& domain,

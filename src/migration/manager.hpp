@@ -38,6 +38,8 @@ class Manager {
   Result<> cancel(const MigrationId& migration);
   /// An administrator has made sure that `fenced_host` cannot run the VM.
   Result<> resolve(const MigrationId& migration, const std::string& fenced_host);
+  /// Lets a VM be started here that was handed over for good, of which the definition was kept.
+  Result<> take_back(const MigrationId& migration, const std::string& fenced_host);
 
   /// Everything that stands against moving the VM to that host. Changes nothing.
   Result<std::vector<hypervisor::Finding>> check(const hypervisor::DomainDescription& domain,

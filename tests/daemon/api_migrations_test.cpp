@@ -247,6 +247,16 @@ TEST_F(ApiMigrationsTest, WithoutADoubtThereIsNothingToResolve) {
   EXPECT_EQ(answer(resolve_request("hostb")).error().code(), 3U);
 }
 
+TEST_F(ApiMigrationsTest, AVmWhoseDefinitionWasKeptIsTakenBackByTheAdministratorsWord) {
+  auto request = waiting_start();
+  request.mutable_start()->set_keep_source_definition(true);
+  EXPECT_EQ(ask(request)->last().migration().phase(), control::COMPLETED);
+  EXPECT_THAT(answer(resolve_request("hostc")).error().message(),
+              HasSubstr("handed over to hostb, not to hostc"));
+  EXPECT_TRUE(answer(resolve_request("hostb")).has_migration());
+  EXPECT_EQ(answer(resolve_request("hostb")).error().code(), 3U);
+}
+
 TEST_F(ApiMigrationsTest, AHandoverThatGoesWellCannotBeResolvedIntoTwoCopies) {
   hostb_.hypervisor.script().hold(FakeStep::load);
   const auto starter = ask(waiting_start());

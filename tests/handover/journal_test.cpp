@@ -53,6 +53,7 @@ TEST_F(JournalTest, KeepsWhatWasPromisedAcrossAReopen) {
   EXPECT_EQ(journal->find(record.migration, Role::source)->value(), record);
   EXPECT_EQ(*journal->find(record.migration, Role::destination), std::nullopt);
   EXPECT_EQ(*journal->last_epoch(record.vm), 7U);
+  EXPECT_EQ(**journal->latest(record.vm), record);
   EXPECT_EQ(*journal->last_epoch(*VmId::parse("00000000-e89b-12d3-a456-426614174000")), 0U);
 }
 
