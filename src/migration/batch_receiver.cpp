@@ -5,13 +5,13 @@
 
 #include "base/thread_name.hpp"
 #include "migration/batch_opening.hpp"
-#include "reduce/block.hpp"
+#include "reduce/lz4.hpp"
 
 namespace vmigrate::migration {
 namespace {
 
 // One that is longer would have been stored.
-constexpr std::size_t kLongestBlock =
+constexpr std::size_t kLongestLz4 =
     reduce::kHeaderBytes + reduce::most_batch_bytes(reduce::kMostOriginalBytes);
 
 Error amid_batch() {
@@ -74,7 +74,7 @@ Result<> BatchReceiver::open(ByteView opening) {
 Result<> BatchReceiver::take_part_of_frame(ByteView part) {
   switch (frame_->method) {
     case reduce::Method::stored: return assemble(part);
-    case reduce::Method::lz4: return take_block(part);
+    case reduce::Method::lz4: return take_lz4(part);
     case reduce::Method::as_it_is: return pass_on(part);
     case reduce::Method::zstd_far:
     case reduce::Method::zstd_near: break;
@@ -83,17 +83,21 @@ Result<> BatchReceiver::take_part_of_frame(ByteView part) {
   return decompressor.unpack(part, [this](ByteView bytes) { return assemble(bytes); });
 }
 
-Result<> BatchReceiver::take_block(ByteView part) {
-  if (frame_->bytes > kLongestBlock) return fail(ErrorCode::failed, "a block of packed memory is too long");
-  if (!fill(block_, frame_->bytes, part)) return {};
-  const ByteView block = block_;
-  const auto header = reduce::parse_batch_header(block.first(std::min(block.size(), reduce::kHeaderBytes)));
-  if (!header) return fail(header.error());
-  auto bytes = reduce::unpack_block(block.subspan(reduce::kHeaderBytes), header->batch_bytes);
-  if (!bytes) return fail(bytes.error());
-  block_.clear();
+Result<> BatchReceiver::take_lz4(ByteView part) {
+  if (frame_->bytes > kLongestLz4) return fail(ErrorCode::failed, "a block of packed memory is too long");
+  if (!fill(lz4_, frame_->bytes, part)) return {};
   if (is_amid_batch()) return fail(amid_batch());
-  return hand_on({*header, std::move(*bytes)});
+  auto batch = unpack(std::exchange(lz4_, {}));
+  if (!batch) return fail(batch.error());
+  return hand_on(std::move(*batch));
+}
+
+Result<BatchReceiver::Batch> BatchReceiver::unpack(ByteView frame) {
+  const auto header = reduce::parse_batch_header(frame.first(std::min(frame.size(), reduce::kHeaderBytes)));
+  if (!header) return fail(header.error());
+  auto bytes = reduce::unpack_lz4(frame.subspan(reduce::kHeaderBytes), header->batch_bytes);
+  if (!bytes) return fail(bytes.error());
+  return Batch{*header, std::move(*bytes)};
 }
 
 /// On this thread, behind all that was in batches.

@@ -20,8 +20,8 @@ namespace vmigrate::migration {
 /// Undoes what the BatchSender did: unpacks on the thread that brings the bytes, and restores the stream from
 /// the batches on a thread of its own ("restore").
 ///
-/// What it holds is bounded: a batch in work, one that waits, one that is being put together, and what
-/// `budget` allows zstd and the page store.
+/// What it holds is bounded: a batch in work, one that waits, one that is being put together or unpacked, and
+/// what `budget` allows zstd and the page store.
 class BatchReceiver {
  public:
   /// Takes the next bytes of the stream; called from one thread at a time.
@@ -47,7 +47,8 @@ class BatchReceiver {
   Result<> feed_some(ByteView& bytes);
   Result<> open(ByteView opening);
   Result<> take_part_of_frame(ByteView part);
-  Result<> take_block(ByteView part);
+  Result<> take_lz4(ByteView part);
+  static Result<Batch> unpack(ByteView frame);
   Result<> pass_on(ByteView piece);
   Result<> assemble(ByteView bytes);
   bool is_amid_batch() const { return batch_ || !batch_head_.empty(); }
@@ -65,7 +66,7 @@ class BatchReceiver {
   reduce::Decompressor near_{reduce::kNearWindowLog};
   std::optional<reduce::FrameHeader> frame_;  // that is coming
   std::size_t frame_left_ = 0;
-  ByteBuffer block_;  // a frame of LZ4, as far as it has come
+  ByteBuffer lz4_;  // a frame of it, as far as it has come
   ByteBuffer batch_head_;
   std::optional<Batch> batch_;  // that is being put together
 

@@ -6,7 +6,7 @@
 
 #include "base/thread_name.hpp"
 #include "migration/batch_opening.hpp"
-#include "reduce/block.hpp"
+#include "reduce/lz4.hpp"
 
 namespace vmigrate::migration {
 namespace {
@@ -189,7 +189,7 @@ Result<> BatchSender::pack_quickly(const reduce::Batch& batch) {
   ByteBuffer packed;
   {
     const Stopwatch stopwatch(mutex_, packing_);
-    packed = reduce::pack_block(batch.bytes);
+    packed = reduce::pack_lz4(batch.bytes);
   }
   if (packed.size() >= batch.bytes.size()) return store(batch);
   return put(reduce::Method::lz4, head_of(batch), packed);

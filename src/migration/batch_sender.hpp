@@ -19,7 +19,8 @@
 
 namespace vmigrate::migration {
 
-/// Packs batches and puts them on the wire, on a thread of its own ("pack") and zstd's.
+/// Packs batches, or passes the stream on as it is, and puts that on the wire, on a thread of its own
+/// ("pack") and zstd's.
 ///
 /// What it holds is bounded: a batch in work, one that waits, and the pieces that zstd's workers have.
 class BatchSender {
@@ -86,7 +87,7 @@ class BatchSender {
   BoundedQueue<Job> queue_{1};
   mutable std::mutex mutex_;
   std::condition_variable done_;
-  std::uint64_t pending_ = 0;  // batches that nobody is done with
+  std::uint64_t pending_ = 0;  // batches and pieces that nobody is done with
   bool holds_back_ = false;    // the compressor has something that was not put on the wire
   std::optional<Error> lost_;
   std::uint64_t wire_bytes_ = 0;
@@ -96,7 +97,7 @@ class BatchSender {
   Nanoseconds putting_{};
   Nanoseconds waited_before_{};
   std::uint64_t taken_ = 0;    // bytes of the stream
-  std::uint64_t batched_ = 0;  // bytes of batches
+  std::uint64_t batched_ = 0;  // bytes of batches and pieces
   std::uint64_t put_ = 0;      // bytes on the wire
   std::thread thread_;
 };

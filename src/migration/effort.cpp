@@ -9,8 +9,8 @@ namespace {
 
 // Above this share of the time it is what holds the stream back.
 constexpr double kFull = 0.5;
-// Bytes a second. What two of this decade's processors pack is some 0.9 GB/s with light effort, 0.5 with
-// medium and 0.3 with strong, of which almost a half to a quarter go on the wire.
+// Bytes a second. With light effort one of this decade's processors packs some 0.9 GB/s; two pack 0.5 with
+// medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
 constexpr double kForLight = 200e6;
 constexpr double kForMedium = 60e6;

@@ -17,7 +17,7 @@ namespace {
 
 // Large enough to amortise a system call and a frame, small beside what 50 ms of any wire holds. As long as
 // less is there, there is room for what one more read brings.
-constexpr std::size_t kEnoughPassing = BatchSender::kMostPiece / 2;
+constexpr std::size_t kEnoughReady = BatchSender::kMostPiece / 2;
 // Batches of what passes in about 10 ms: some of them lie between QEMU and the wire.
 constexpr std::size_t kSmallestBatch = std::size_t{64} * 1024;
 constexpr std::size_t kLargestBatch = reduce::kUsualBatch - BatchSender::kMostPiece;
@@ -39,7 +39,7 @@ std::size_t batch_size(double bytes_per_second) {
 
 void OutgoingStream::Splitter::opaque(ByteView bytes) {
   if (!ram_ended()) {
-    if (!passes_by) writer.opaque(bytes);
+    if (!as_it_is) writer.opaque(bytes);
     return;
   }
   tail_size += bytes.size();
@@ -54,34 +54,38 @@ void OutgoingStream::Splitter::block_table(const std::vector<stream::RamBlock>& 
 
 void OutgoingStream::Splitter::page(const stream::PagePlace& place, ByteView content) {
   StreamStatistics::page(place, content);
-  if (passes_by)
-    writer.passed_by(place);
+  if (as_it_is)
+    writer.went_as_it_is(place);
   else
     writer.page(place, content);
 }
 
 void OutgoingStream::Splitter::zero_page(const stream::PagePlace& place, std::byte fill) {
   StreamStatistics::zero_page(place, fill);
-  if (passes_by)
-    writer.passed_by(place);
+  if (as_it_is)
+    writer.went_as_it_is(place);
   else
     writer.zero_page(place, fill);
 }
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
-                               Events events, ChooseEffort choose_effort)
+                               Events events)
+    : OutgoingStream(std::move(qemu), wire, sizes, std::move(events), EffortChooser().current(),
+                     [chooser = EffortChooser()](const Load& load, MonotonicTime now) mutable {
+                       return chooser.update(load, now);
+                     }) {
+}
+
+OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
+                               Events events, Effort effort, ChooseEffort choose_effort)
     : qemu_(std::move(qemu)),
       events_(std::move(events)),
       splitter_(sizes.store_pages),
       sender_(wire, sizes),
       choose_effort_(std::move(choose_effort)),
+      effort_(effort),
       effort_chosen_(std::chrono::steady_clock::now()),
       batch_size_(kSmallestBatch) {
-  if (!choose_effort_) {
-    choose_effort_ = [chooser = EffortChooser()](const Load& load, MonotonicTime now) mutable {
-      return chooser.update(load, now);
-    };
-  }
   choose_way();
   thread_ = std::jthread([this] { pump(); });
 }
@@ -158,7 +162,7 @@ Result<> OutgoingStream::carry_all() {
     if (auto sent = carry(static_cast<std::size_t>(count)); !sent) return sent;
   }
   decoder_.finish(splitter_);
-  passing_ = read_;
+  ready_ = read_;
   release_tail();
   if (auto flushed = flush(); !flushed) return flushed;
   return sender_.finish();
@@ -168,7 +172,7 @@ bool OutgoingStream::await_bytes() const {
   int patience = -1;
   if (splitter_.filter.is_holding())
     patience = kLongestHold;
-  else if (passing_ > 0 || splitter_.writer.original_bytes() > 0)
+  else if (ready_ > 0 || splitter_.writer.original_bytes() > 0)
     patience = kQuiet;
   pollfd wanted{qemu_.get(), POLLIN, 0};
   return ::poll(&wanted, 1, patience) != 0;
@@ -191,7 +195,7 @@ Result<> OutgoingStream::carry(std::size_t count) {
 }
 
 bool OutgoingStream::has_enough() const {
-  if (splitter_.passes_by) return passing_ >= kEnoughPassing || splitter_.ram_ended();
+  if (splitter_.as_it_is) return ready_ >= kEnoughReady || splitter_.ram_ended();
   return splitter_.writer.original_bytes() >= batch_size_;
 }
 
@@ -201,9 +205,9 @@ void OutgoingStream::feed(ByteView bytes) {
   const auto tail_size = std::exchange(splitter_.tail_size, 0);
   digester_.update(bytes.first(bytes.size() - tail_size));
   digester_.update(std::exchange(splitter_.tail, {}));
-  if (!splitter_.passes_by) return;
+  if (!splitter_.as_it_is) return;
   read_ += bytes.size();
-  passing_ = read_ - decoder_.held().size() - tail_size;
+  ready_ = read_ - decoder_.held().size() - tail_size;
 }
 
 void OutgoingStream::release_tail() {
@@ -215,16 +219,19 @@ void OutgoingStream::release_tail() {
 }
 
 Result<> OutgoingStream::flush() {
-  if (auto flushed = flush_passing(); !flushed) return flushed;
+  if (auto flushed = flush_as_it_is(); !flushed) return flushed;
   if (auto flushed = flush_batch(); !flushed) return flushed;
   choose_way();
   return {};
 }
 
-Result<> OutgoingStream::flush_passing() {
-  if (passing_ == 0) return {};
-  auto piece = std::exchange(buffer_, {});
-  piece.resize(BatchSender::kPieceHead + std::exchange(passing_, 0));
+Result<> OutgoingStream::flush_as_it_is() {
+  if (ready_ == 0) return {};
+  const auto size = BatchSender::kPieceHead + std::exchange(ready_, 0);
+  // One that is small would take the whole buffer's memory with it into the queues.
+  auto piece =
+      size < buffer_.size() / 4 ? copy_of(ByteView(buffer_).first(size)) : std::exchange(buffer_, {});
+  piece.resize(size);
   if (auto sent = sender_.send_as_it_is(std::move(piece)); !sent) return sent;
   if (!stop_seen_) adapt_effort();
   return {};
@@ -240,9 +247,9 @@ Result<> OutgoingStream::flush_batch() {
 
 /// What comes behind all that was sent, by the writer or past it.
 void OutgoingStream::choose_way() {
-  splitter_.passes_by = effort_ == Effort::none && !splitter_.ram_ended();
+  splitter_.as_it_is = effort_ == Effort::none && !splitter_.ram_ended();
   buffer_.resize(BatchSender::kPieceHead + BatchSender::kMostPiece);
-  const auto begun = splitter_.passes_by ? decoder_.held() : ByteView();
+  const auto begun = splitter_.as_it_is ? decoder_.held() : ByteView();
   std::copy(begun.begin(), begun.end(), buffer_.begin() + BatchSender::kPieceHead);
   read_ = begun.size();
 }

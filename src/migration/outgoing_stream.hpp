@@ -36,11 +36,13 @@ class OutgoingStream {
     std::function<void(Error)> wire_failed;
   };
 
-  /// What EffortChooser::update() does; of a stream's own by default.
+  /// As EffortChooser::update().
   using ChooseEffort = std::function<Effort(const Load&, MonotonicTime)>;
 
+  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events);
+  /// Begins with `effort` and goes on with what is chosen every now and then.
   OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events,
-                 ChooseEffort choose_effort = {});
+                 Effort effort, ChooseEffort choose_effort);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
   ~OutgoingStream();
   OutgoingStream(const OutgoingStream&) = delete;
@@ -76,7 +78,7 @@ class OutgoingStream {
 
     reduce::BatchWriter writer;
     stream::DescriptionFilter filter;
-    bool passes_by = false;     ///< memory goes over as it is, and not through the writer
+    bool as_it_is = false;      ///< memory goes over as it is, and not through the writer
     std::size_t tail_size = 0;  ///< bytes that went into the filter
     ByteBuffer tail;            ///< what came out of it
   };
@@ -89,7 +91,7 @@ class OutgoingStream {
   bool has_enough() const;
   void release_tail();
   Result<> flush();
-  Result<> flush_passing();
+  Result<> flush_as_it_is();
   Result<> flush_batch();
   void adapt_effort();
   void choose_way();
@@ -112,9 +114,9 @@ class OutgoingStream {
   // there: so the writer can always begin where this ends, and the other way round.
   ByteBuffer buffer_;
   std::size_t read_ = 0;
-  std::size_t passing_ = 0;  // of what was read, what can be sent
+  std::size_t ready_ = 0;  // of what was read, what can be sent
   ChooseEffort choose_effort_;
-  Effort effort_ = Effort::none;
+  Effort effort_;
   MonotonicTime effort_chosen_;
   std::size_t batch_size_;
   std::uint32_t passes_seen_ = 0;

@@ -96,7 +96,7 @@ Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials&
 
 void TlsStream::carry_bulk() {
   // OpenSSL's own reading ahead moves all that it has read to the front of its buffer at every record.
-  constexpr int none = 1;  // the least
+  constexpr int none = 1;  // it keeps the 4 KiB that it has
   SSL* connection = connection_.get();
   ::SSL_set0_rbio(connection, buffered(::SSL_get_rbio(connection), kManyRecords, none));
   ::SSL_set0_wbio(connection, buffered(::SSL_get_wbio(connection), none, kManyRecords));

@@ -12,14 +12,14 @@
 namespace vmigrate::reduce {
 
 /// Collects what the decoder finds into a batch, smaller than it was. All batches of one writer, read in
-/// their order by one BatchReader with as large a store, are the stream again.
+/// their order by one BatchReader with as large a store, are the stream again, but for what went as it is.
 class BatchWriter : public stream::RecordSink {
  public:
   /// The memory of `store_pages` pages is spent at both ends; 0 leaves only runs of zero pages to gain from.
   explicit BatchWriter(std::size_t store_pages);
 
   /// A page, in the order of the stream, that goes to the destination without being in any batch.
-  void passed_by(const stream::PagePlace& place) { sent_.arrive(place); }
+  void went_as_it_is(const stream::PagePlace& place) { sent_.arrive(place); }
 
   /// How much of the stream is in the batch so far.
   std::size_t original_bytes() const { return original_bytes_; }

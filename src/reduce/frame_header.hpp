@@ -10,8 +10,9 @@
 
 namespace vmigrate::reduce {
 
-// Both have 8 bytes, their numbers big-endian. The batches, each behind its BatchHeader, are one stream of
-// bytes; pieces of it, packed or not and however cut, are what is on the wire, each behind a FrameHeader.
+// Both have 8 bytes, their numbers big-endian. What is on the wire stands behind a FrameHeader. Batches, each
+// behind its BatchHeader, that are stored or packed with zstd are one stream of bytes, of which a frame holds
+// a piece, however it is cut. The other frames hold one batch each, or none: see Method.
 
 ///     method 8, zero 24, bytes 32
 struct FrameHeader {

@@ -1,4 +1,4 @@
-#include "reduce/block.hpp"
+#include "reduce/lz4.hpp"
 
 #include <lz4.h>
 
@@ -19,7 +19,7 @@ char* characters(ByteBuffer& bytes) {
 
 }  // namespace
 
-ByteBuffer pack_block(ByteView bytes) {
+ByteBuffer pack_lz4(ByteView bytes) {
   const auto size = static_cast<int>(bytes.size());
   const int most = ::LZ4_compressBound(size);
   ByteBuffer packed(static_cast<std::size_t>(most));
@@ -28,7 +28,7 @@ ByteBuffer pack_block(ByteView bytes) {
   return packed;
 }
 
-Result<ByteBuffer> unpack_block(ByteView packed, std::size_t size) {
+Result<ByteBuffer> unpack_lz4(ByteView packed, std::size_t size) {
   ByteBuffer bytes(size);
   const int count = ::LZ4_decompress_safe(characters(packed), characters(bytes),
                                           static_cast<int>(packed.size()), static_cast<int>(size));

@@ -13,10 +13,10 @@ constexpr std::uint64_t kMebibyte = std::uint64_t{1} << 20;
 // Places and contents of the slots, and the two indexes with at most 16 bytes a slot each and a line at
 // least.
 constexpr std::uint64_t kSlotBytes = stream::kPageSize + 24 + std::uint64_t{2} * 16;
-// One that is written or restored, one in work, one that waits.
-constexpr std::uint64_t kBatches = 3 * kUsualBatch * 5 / 4;
+// One that is written or restored, one in work, one that waits; one that is packed with LZ4.
+constexpr std::uint64_t kBatches = 4 * kUsualBatch * 5 / 4;
 // The tables of zstd's workers, their pieces and what they have made of them.
-constexpr std::uint64_t kWorkerBytes = 5 * kMebibyte;
+constexpr std::uint64_t kWorkerBytes = 4 * kMebibyte;
 
 // What looks back no further has small tables.
 constexpr std::uint64_t kNearNeed =

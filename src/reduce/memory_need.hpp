@@ -20,7 +20,7 @@ inline constexpr std::size_t kUsualBatch = std::size_t{1} << 20;
 /// How many threads pack: more would want more memory than they are worth at any link that packing pays for.
 inline constexpr int kMostWorkers = 4;
 
-/// The most bytes that one end takes, with zstd's levels up to 6 and as many workers as there may be. Little
+/// The most bytes that one end takes, with as many of zstd's workers as there may be. Little
 /// of it is taken before it is used.
 std::uint64_t memory_need(const Sizes& sizes);
 

@@ -4,7 +4,7 @@
 
 namespace vmigrate::reduce {
 
-/// How a piece of the batches' stream is packed. The numbers are on the wire and never change.
+/// What is in a frame, and how it is packed. The numbers are on the wire and never change.
 enum class Method : std::uint8_t {
   stored = 1,
   zstd_far = 3,   ///< all pieces that are packed so are one long zstd stream

@@ -20,7 +20,7 @@ constexpr std::array kEmptyDescription{std::byte{kSectionEof}, std::byte{kVmDesc
                                        std::byte{0},           std::byte{2},
                                        std::byte{'{'},         std::byte{'}'}};
 // Those of big machines have a few hundred kilobytes. It bounds what is held back, too.
-constexpr std::size_t kLargest = std::size_t{4} << 20;
+constexpr std::size_t kLargest = std::size_t{2} << 20;
 
 void append(ByteBuffer& to, ByteView bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../stream/sample_stream.hpp"
+#include "migration/batch_opening.hpp"
 #include "migration/batch_receiver.hpp"
 
 namespace vmigrate::migration {
@@ -45,6 +46,17 @@ class Wire : public peer::BulkSender {
     return stream;
   }
 
+  /// Of what comes behind the opening.
+  reduce::Method first_method() {
+    const std::lock_guard lock(mutex_);
+    return static_cast<reduce::Method>(bytes_.at(kOpeningBytes));
+  }
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    bytes_.clear();
+    finished_ = false;
+  }
+
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -60,14 +72,19 @@ StreamDigest digest_of(ByteView bytes) {
 
 class OutgoingStreamTest : public testing::Test {
  protected:
-  OutgoingStreamTest() {
+  OutgoingStreamTest() { begin(Effort::none); }
+
+  /// Another stream, which starts with this effort.
+  void begin(Effort effort) {
+    stream_.reset();
+    wire_.clear();
     std::array<int, 2> ends{};
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     qemu_ = FileDescriptor(ends[0]);
     const timeval patience{20, 0};
-    EXPECT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    ASSERT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
     stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kBudget.count),
-                    OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}},
+                    OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}}, effort,
                     [this](const Load&, MonotonicTime) { return choose_(); });
   }
 
@@ -143,6 +160,42 @@ TEST_F(OutgoingStreamTest, ArrivesWholeHoweverQemuWritesIt) {
   EXPECT_EQ(stream_->digest(Milliseconds(10'000)), digest_of(stream::sample_stream()));
   EXPECT_EQ(wire_.restored(), stream::sample_stream());
 }
+
+TEST_F(OutgoingStreamTest, GoesAsItIsWhileNothingIsToBeMadeSmaller) {
+  qemu_writes(ByteView(stream::sample_stream()).first(kBeforeDescription));
+  qemu_.reset();
+  stream_->digest(Milliseconds(10'000));
+  EXPECT_EQ(wire_.restored(), copy_of(ByteView(stream::sample_stream()).first(kBeforeDescription)));
+  EXPECT_EQ(wire_.first_method(), reduce::Method::as_it_is);
+}
+
+/// Of a stream that ends at any byte, or that cannot be understood, all arrives that was there.
+class AnyEnd : public OutgoingStreamTest, public testing::WithParamInterface<Effort> {
+ protected:
+  void expect_whole(ByteView stream) {
+    qemu_writes(stream);
+    qemu_.reset();
+    ASSERT_EQ(stream_->digest(Milliseconds(10'000)), digest_of(stream)) << stream.size();
+    ASSERT_EQ(wire_.restored(), copy_of(stream)) << stream.size();
+  }
+};
+
+TEST_P(AnyEnd, LosesNothing) {
+  const auto whole = stream::sample_stream();
+  for (std::size_t size = 1; size < whole.size() - 8; size += size % 4096 < 300 ? 1 : 97) {
+    begin(GetParam());
+    expect_whole(ByteView(whole).first(size));
+  }
+}
+
+TEST_P(AnyEnd, OfWhatIsNotUnderstoodLosesNothing) {
+  stream::StreamWriter w;
+  w.head().configuration("pc-q35-7.2").section_start(2, "something", 3).text(std::string(300'000, 'x'));
+  begin(GetParam());
+  expect_whole(w.out);
+}
+
+INSTANTIATE_TEST_SUITE_P(Efforts, AnyEnd, testing::Values(Effort::none, Effort::light));
 
 TEST_F(OutgoingStreamTest, ArrivesWholeHoweverOftenTheEffortChanges) {
   std::atomic<unsigned> choices = 0;

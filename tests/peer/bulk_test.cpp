@@ -31,10 +31,17 @@ class Bulk : public TwoHosts {
       // Mostly small, sometimes several chunks at once.
       const std::size_t most = random() % 8 == 0 ? 400'000 : 5'000;
       const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), 1 + random() % most));
-      if (auto written = sender.write(piece); !written) return written;
+      if (auto written = write(sender, piece, random() % 2 == 0); !written) return written;
       bytes = bytes.subspan(piece.size());
     }
     return sender.finish();
+  }
+
+  static Result<> write(BulkSender& sender, ByteView piece, bool in_place) {
+    if (!in_place || piece.size() > BulkSender::kMostInPlace) return sender.write(piece);
+    ByteBuffer buffer(BulkSender::kHeadRoom);
+    buffer.insert(buffer.end(), piece.begin(), piece.end());
+    return sender.write_in_place(std::move(buffer));
   }
 
   /// Everything up to the end, or the error.
@@ -70,6 +77,19 @@ TEST_P(BulkOver, SeveralConnectionsArrivesWhole) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Connections, BulkOver, testing::Values(1, 2, 3, 4));
+
+TEST_F(Bulk, ABufferIsSentInPlaceWhetherEmptyOrFull) {
+  join(2);
+  const auto bytes = patterned_bytes(2 * BulkSender::kMostInPlace + 1);
+  const auto all = ByteView(bytes);
+  for (const auto piece : {all.first(0), all.first(BulkSender::kMostInPlace),
+                           all.subspan(BulkSender::kMostInPlace, 1), all.last(BulkSender::kMostInPlace)})
+    EXPECT_TRUE(write(here_->bulk_sender(), piece, true));
+  EXPECT_TRUE(here_->bulk_sender().finish());
+  const auto read = read_all(there_->bulk_receiver());
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(*read == bytes);
+}
 
 TEST_F(Bulk, MayBeEmpty) {
   join(2);

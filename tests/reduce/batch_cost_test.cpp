@@ -124,7 +124,7 @@ TEST(BatchCost, StoreFollowsTheWriterToLowerAddressesToo) {
 TEST(BatchCost, PagesStillToComeInThisPassKeepTheirSlots) {
   BothEnds ends(200);
   auto memory = memory_of(300);
-  for (std::uint64_t page = 0; page < 100; ++page) ends.writer.passed_by(place_of(page));
+  for (std::uint64_t page = 0; page < 100; ++page) ends.writer.went_as_it_is(place_of(page));
   for (std::uint64_t page = 100; page < 300; ++page) ends.page(place_of(page), memory[page]);
   EXPECT_GT(share_spared(ends, memory, 0, 1), 0.65);
 }

@@ -47,7 +47,7 @@ void add_any_record(BothEnds& ends, std::vector<RamBlock>& blocks) {
       place = {place.block, (place.offset / kPageSize + 1) % (std::uint64_t{1} << 52) * kPageSize, false};
     }
   } else if (kind <= 6) {
-    ends.writer.passed_by(any_place(blocks));
+    ends.writer.went_as_it_is(any_place(blocks));
   } else {
     auto place = any_place(blocks);
     for (auto left = *rc::gen::inRange(1, 6); left > 0; --left) {

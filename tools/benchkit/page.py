@@ -19,7 +19,7 @@ DISTURBED = 0.15
 HOW = """\
 # Benchmarks
 
-This page is written by `tools/bench` from the raw results beside it; do not edit it. Two libvirt hosts live in
+This page is written by `tools/bench` from the raw results and remarks beside it; do not edit it. Two libvirt hosts live in
 namespaces of one machine, joined by a virtual wire that `tc` limits. Every guest is moved there and back by each mover
 in turns (A B, B A, …), in one run, under the eyes of a client that pings it every 2 ms. Numbers are medians, with the
 range in parentheses. Ratios travel between machines; seconds do not.
@@ -72,7 +72,7 @@ def suite_section(document, folder):
     lines = [f"## Suite `{suite}`", "",
              f"{document['started']}; moves of each mover in each case: {document['runs_each']}. Raw results: "
              f"[{suite}.json]({folder.name}/{suite}.json).", "", *circumstances_lines(document), ""]
-    lines += ["### Bars", "", *bars_table(document), ""]
+    lines += ["### Bars", "", *bars_table(document), "", *remarks(folder / f"{suite}-remarks.md")]
     for key in PLOTTED:
         picture = draw(document, key)
         if picture:
@@ -84,6 +84,11 @@ def suite_section(document, folder):
         lines += [f"### {name}", "", f"{WORKLOADS[CASES[name].workload].text}; {describe_link(CASES[name])}.", "",
                   *case_table(document["runs"], name), "", *failure_lines(document["runs"], name)]
     return "\n".join(lines)
+
+
+def remarks(file):
+    """What somebody has to say of the results: why a bar is missed."""
+    return [file.read_text(encoding="utf-8")] if file.exists() else []
 
 
 def describe_link(case):
