@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/text.hpp"
 #include "control/framing.hpp"
 
 namespace vmigrate::control {
@@ -62,8 +63,8 @@ void Outbox::close() {
 Response error_response(const vmigrate::Error& error) {
   Response response;
   response.mutable_error()->set_code(static_cast<std::uint32_t>(error.code));
-  response.mutable_error()->set_message(error.message);
-  response.mutable_error()->set_hint(error.hint);
+  response.mutable_error()->set_message(valid_utf8(error.message));
+  response.mutable_error()->set_hint(valid_utf8(error.hint));
   return response;
 }
 

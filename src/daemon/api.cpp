@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "base/text.hpp"
 #include "control/framing.hpp"
 #include "daemon/experience.hpp"
 #include "daemon/report_proto.hpp"
@@ -302,7 +303,7 @@ Api::Answer Api::hosts() {
          if (version)
            result.set_version(*version);
          else
-           result.set_problem(version.error().message);
+           result.set_problem(valid_utf8(version.error().message));
          return result;
        })) {
     *list->add_hosts() = std::move(host);

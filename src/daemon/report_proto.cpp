@@ -4,6 +4,8 @@
 #include <chrono>
 #include <limits>
 
+#include "base/text.hpp"
+
 namespace vmigrate::daemon {
 namespace {
 
@@ -31,7 +33,7 @@ void fill(const migration::Progress& from, control::Progress* to) {
   to->set_max_pause_ms(milliseconds(from.max_pause));
   to->set_elapsed_ms(milliseconds(from.elapsed));
   to->set_slowdown_percent(from.slowdown.count);
-  to->set_slowdown_reason(from.slowdown_reason);
+  to->set_slowdown_reason(valid_utf8(from.slowdown_reason));
 }
 
 void fill(const migration::Receipt& from, control::Receipt* to) {
@@ -52,7 +54,7 @@ void fill(const migration::Receipt& from, control::Receipt* to) {
     auto* item = to->add_announcements();
     item->set_mac(announced.mac);
     item->set_frames(announced.frames);
-    item->set_problem(announced.problem);
+    item->set_problem(valid_utf8(announced.problem));
     for (const auto& address : announced.addresses) item->add_addresses(address);
   }
 }
@@ -67,8 +69,8 @@ std::string whereabouts(const migration::Report& report) {
 control::Error to_proto(const Error& error, std::string vm_state) {
   control::Error to;
   to.set_code(static_cast<std::uint32_t>(error.code));
-  to.set_message(error.message);
-  to.set_hint(error.hint);
+  to.set_message(valid_utf8(error.message));
+  to.set_hint(valid_utf8(error.hint));
   to.set_vm_state(std::move(vm_state));
   return to;
 }

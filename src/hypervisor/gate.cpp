@@ -26,6 +26,21 @@ tl::unexpected<Error> refuse(const std::string& why) {
   return fail(ErrorCode::not_allowed, "the migration's gate refused: " + why);
 }
 
+/// The text of an element, if it is all that is in there. libvirt takes the text of everything inside, pieces
+/// behind comments and other elements too, where pugixml takes the first piece: what was looked at here would
+/// be the beginning of what libvirt reads.
+std::string only_text(const pugi::xml_node& element) {
+  const pugi::xml_node first = element.first_child();
+  return first.next_sibling() || first.type() != pugi::node_pcdata ? "" : first.value();
+}
+
+bool is_of(const pugi::xml_node& element, const VmId& vm) {
+  return only_text(element.child("uuid")) == vm.text();
+}
+
+/// Comments and instructions, which divide texts, are kept for only_text() to see.
+constexpr unsigned kParsing = pugi::parse_default | pugi::parse_comments | pugi::parse_pi;
+
 /// A call of the main program and nothing else.
 bool is_plain_call(const RpcHeader& header) {
   return header.program == kRemoteProgram && header.version == kRpcVersion && header.type == RpcType::call &&
@@ -113,11 +128,11 @@ Result<> DestinationGate::check_parameters(const MigrateCall& call) const {
 
 Result<> DestinationGate::check_definition(const std::string& xml) const {
   pugi::xml_document document;
-  if (!document.load_buffer(xml.data(), xml.size())) return refuse("a definition that is no XML");
+  if (!document.load_buffer(xml.data(), xml.size(), kParsing)) return refuse("a definition that is no XML");
   const pugi::xml_node domain = document.child("domain");
-  if (scope_.vm.text() != domain.child_value("uuid")) return refuse("the definition of another VM");
-  if (scope_.name != domain.child_value("name")) return refuse("a definition with another name");
-  const std::string emulator = domain.child("devices").child_value("emulator");
+  if (!is_of(domain, scope_.vm)) return refuse("the definition of another VM");
+  if (scope_.name != only_text(domain.child("name"))) return refuse("a definition with another name");
+  const std::string emulator = only_text(domain.child("devices").child("emulator"));
   if (!scope_.emulator.empty() && emulator != scope_.emulator)
     return refuse("a definition that starts " + emulator);
   return {};
@@ -127,13 +142,12 @@ Result<> DestinationGate::check_definition(const std::string& xml) const {
 Result<> DestinationGate::check_cookie(const std::string& cookie) const {
   if (cookie.empty()) return {};
   pugi::xml_document document;
-  if (!document.load_string(cookie.c_str())) return refuse("a cookie that is no XML");
+  if (!document.load_string(cookie.c_str(), kParsing)) return refuse("a cookie that is no XML");
   const pugi::xml_node root = document.child("qemu-migration");
-  if (scope_.vm.text() != root.child_value("uuid")) return refuse("a cookie of another VM");
+  if (!is_of(root, scope_.vm)) return refuse("a cookie of another VM");
   for (const pugi::xml_node domain : root.children("domain")) {
-    if (scope_.vm.text() != domain.child_value("uuid"))
-      return refuse("a cookie with the definition of another VM");
-    if (scope_.name != domain.child_value("name")) return refuse("a cookie with another name");
+    if (!is_of(domain, scope_.vm)) return refuse("a cookie with the definition of another VM");
+    if (scope_.name != only_text(domain.child("name"))) return refuse("a cookie with another name");
   }
   return {};
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/text.hpp"
 #include "migration/messages.hpp"
 #include "vmigrate/migration.pb.h"
 
@@ -133,8 +134,8 @@ void put(const OfferAnswer& answer, wire::ControlMessage& out) {
   for (const auto& finding : answer.findings) {
     auto* item = to->add_findings();
     item->set_code(static_cast<std::uint32_t>(finding.code));
-    item->set_what(finding.what);
-    item->set_hint(finding.hint);
+    item->set_what(valid_utf8(finding.what));
+    item->set_hint(valid_utf8(finding.hint));
   }
 }
 
@@ -151,7 +152,7 @@ Result<ControlMessage> take(const wire::OfferAnswer& in) {
 }
 
 void put(const Abort& abort, wire::ControlMessage& out) {
-  out.mutable_abort()->set_reason(abort.reason);
+  out.mutable_abort()->set_reason(valid_utf8(abort.reason));
 }
 
 Result<ControlMessage> take(const wire::Abort& in) {
@@ -188,7 +189,7 @@ void put(const Verdict& verdict, wire::ControlMessage& out) {
   auto* to = out.mutable_verdict();
   to->set_migration_id(verdict.migration.text());
   to->set_outcome(static_cast<wire::Outcome>(verdict.outcome));
-  to->set_reason(verdict.reason);
+  to->set_reason(valid_utf8(verdict.reason));
   to->set_answer(text_of(verdict.answer));
   to->set_arrival_us(verdict.arrival_microseconds);
   to->set_load_us(verdict.load_microseconds);
@@ -197,7 +198,7 @@ void put(const Verdict& verdict, wire::ControlMessage& out) {
     auto* item = to->add_announcements();
     item->set_mac(announced.mac);
     item->set_frames(announced.frames);
-    item->set_problem(announced.problem);
+    item->set_problem(valid_utf8(announced.problem));
     for (const auto& address : announced.addresses) item->add_addresses(address);
   }
 }

@@ -27,20 +27,16 @@ Result<> check_lengths(std::size_t header, std::size_t payload) {
   return {};
 }
 
-Result<Frame> read_frame(TlsStream& stream, MonotonicTime deadline) {
-  std::array<std::byte, kLengths> lengths{};
-  if (auto read = stream.read_exactly(lengths, deadline); !read) return fail(read.error());
-  const std::size_t header_size = number_at(lengths, 0);
-  const std::size_t payload_size = number_at(lengths, 4);
+Result<ByteBuffer> read_frame(TlsStream& stream, MonotonicTime deadline) {
+  ByteBuffer frame(kLengths);
+  if (auto read = stream.read_exactly(frame, deadline); !read) return fail(read.error());
+  const std::size_t header_size = number_at(frame, 0);
+  const std::size_t payload_size = number_at(frame, 4);
   if (auto checked = check_lengths(header_size, payload_size); !checked) return fail(checked.error());
-  ByteBuffer rest(header_size + payload_size);
-  if (auto read = stream.read_exactly(rest, deadline); !read) return fail(read.error());
-  FrameReader reader;
-  reader.add(lengths);
-  reader.add(rest);
-  auto frame = reader.next();
-  if (!frame) return fail(frame.error());
-  return std::move(**frame);
+  frame.resize(kLengths + header_size + payload_size);
+  auto read = stream.read_exactly(std::span(frame).subspan(kLengths), deadline);
+  if (!read) return fail(read.error());
+  return frame;
 }
 
 template <class Message>
@@ -51,12 +47,14 @@ Result<> write_message(TlsStream& stream, const Message& message, MonotonicTime 
 }
 
 template <class Message>
-Result<Message> read_message(TlsStream& stream, MonotonicTime deadline) {
-  auto frame = read_frame(stream, deadline);
+Result<Message> parse_message(ByteView bytes) {
+  FrameReader reader;
+  reader.add(bytes);
+  const auto frame = reader.next();
   if (!frame) return fail(frame.error());
   Message message;
-  if (frame->lane != 0 ||
-      !message.ParseFromArray(frame->payload.data(), static_cast<int>(frame->payload.size()))) {
+  if (!*frame || (*frame)->lane != 0 ||
+      !message.ParseFromArray((*frame)->payload.data(), static_cast<int>((*frame)->payload.size()))) {
     return broken("something else than a greeting");
   }
   return message;
@@ -106,18 +104,30 @@ Result<> write_answer(TlsStream& stream, const wire::OpeningAnswer& answer, Mono
   return write_message(stream, answer, deadline);
 }
 
-Result<wire::Opening> read_opening(TlsStream& stream, MonotonicTime deadline) {
-  return read_message<wire::Opening>(stream, deadline);
+Result<wire::Opening> parse_opening(ByteView frame) {
+  return parse_message<wire::Opening>(frame);
 }
 
-Result<wire::OpeningAnswer> read_answer(TlsStream& stream, MonotonicTime deadline) {
-  auto answer = read_message<wire::OpeningAnswer>(stream, deadline);
+Result<wire::OpeningAnswer> parse_answer(ByteView frame) {
+  auto answer = parse_message<wire::OpeningAnswer>(frame);
   if (!answer || !answer->has_refusal()) return answer;
   const auto& refusal = answer->refusal();
   const bool known =
       refusal.code() >= 1 && refusal.code() <= static_cast<std::uint32_t>(ErrorCode::needs_attention);
   return fail(known ? static_cast<ErrorCode>(refusal.code()) : ErrorCode::refused, refusal.message(),
               refusal.hint());
+}
+
+Result<wire::Opening> read_opening(TlsStream& stream, MonotonicTime deadline) {
+  const auto frame = read_frame(stream, deadline);
+  if (!frame) return fail(frame.error());
+  return parse_opening(*frame);
+}
+
+Result<wire::OpeningAnswer> read_answer(TlsStream& stream, MonotonicTime deadline) {
+  const auto frame = read_frame(stream, deadline);
+  if (!frame) return fail(frame.error());
+  return parse_answer(*frame);
 }
 
 }  // namespace vmigrate::peer

@@ -33,11 +33,14 @@ class FrameReader {
   std::size_t taken_ = 0;  // of what is held
 };
 
+/// What the frame of a greeting says. A refusal comes back as the error that it is.
+Result<wire::Opening> parse_opening(ByteView frame);
+Result<wire::OpeningAnswer> parse_answer(ByteView frame);
+
 /// The greetings, on a connection that carries nothing else yet.
 Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline);
 Result<> write_answer(TlsStream& stream, const wire::OpeningAnswer& answer, MonotonicTime deadline);
 Result<wire::Opening> read_opening(TlsStream& stream, MonotonicTime deadline);
-/// A refusal comes back as the error that it is.
 Result<wire::OpeningAnswer> read_answer(TlsStream& stream, MonotonicTime deadline);
 
 }  // namespace vmigrate::peer

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "base/text.hpp"
 #include "base/thread_name.hpp"
 #include "peer/tcp.hpp"
 #include "peer/tls_session.hpp"
@@ -46,8 +47,8 @@ int grant(std::uint32_t asked, ConnectionLimits limits) {
 wire::OpeningAnswer refusal(const Error& error) {
   wire::OpeningAnswer answer;
   answer.mutable_refusal()->set_code(static_cast<std::uint32_t>(error.code));
-  answer.mutable_refusal()->set_message(error.message);
-  answer.mutable_refusal()->set_hint(error.hint);
+  answer.mutable_refusal()->set_message(valid_utf8(error.message));
+  answer.mutable_refusal()->set_hint(valid_utf8(error.hint));
   return answer;
 }
 

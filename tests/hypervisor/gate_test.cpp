@@ -137,6 +137,25 @@ TEST_F(DestinationGateTest, LetsAVmThroughThatMayBeSlowedWhereItComesFrom) {
   EXPECT_EQ(refusal(call), "");
 }
 
+// libvirt would put the pieces together, and start or define something else than was looked at.
+TEST_F(DestinationGateTest, RefusesTextsInPieces) {
+  for (const std::string rest :
+       {"<!-- -->-other", "<?x?>-other", "<![CDATA[-other]]>", "<x>-other</x>", "&#x2d;<!---->"}) {
+    EXPECT_THAT(refusal(Call{}.with(VIR_MIGRATE_PARAM_DEST_XML, definition(kUuid, "web1", kEmulator + rest))),
+                HasSubstr("starts"))
+        << rest;
+    EXPECT_THAT(refusal(Call{}.with(VIR_MIGRATE_PARAM_DEST_XML, definition(kUuid, "web1" + rest))),
+                HasSubstr("another name"))
+        << rest;
+    EXPECT_THAT(refusal(Call{}.with(VIR_MIGRATE_PARAM_DEST_XML, definition(kUuid + rest))),
+                HasSubstr("another VM"))
+        << rest;
+  }
+  Call call;
+  call.cookie_in = cookie(kUuid + "<!-- -->");
+  EXPECT_THAT(refusal(call), HasSubstr("another VM"));
+}
+
 TEST_F(DestinationGateTest, RefusesAnotherVm) {
   EXPECT_THAT(refusal(Call{}.with(VIR_MIGRATE_PARAM_DEST_XML, definition(kOtherUuid))),
               HasSubstr("another VM"));

@@ -129,5 +129,22 @@ RC_GTEST_PROP(Codec, NoiseIsRefusedNotFatal, (const std::string& noise)) {
   (void)decode(as_byte_view(noise));
 }
 
+// A refusal whose reason could not be read would keep the VM stopped at the source for good.
+TEST(Codec, WordsInAnotherEncodingDoNotMakeAMessageUnreadable) {
+  const std::string words = "cannot open /srv/gr\xfc\xdf.qcow2";
+  const std::string readable = "cannot open /srv/gr??.qcow2";
+  Verdict verdict;
+  verdict.migration = MigrationId::random();
+  verdict.outcome = handover::Outcome::refused;
+  verdict.reason = words;
+  verdict.announcements.push_back({"52:54:00:12:34:56", 0, {}, words});
+  EXPECT_EQ(round_trip(verdict).reason, readable);
+  EXPECT_EQ(round_trip(verdict).announcements[0].problem, readable);
+  EXPECT_EQ(round_trip(Abort{words}).reason, readable);
+  const auto findings = round_trip(OfferAnswer{"hostb", {{ErrorCode::refused, words, words}}, {}}).findings;
+  EXPECT_EQ(findings[0].what, readable);
+  EXPECT_EQ(findings[0].hint, readable);
+}
+
 }  // namespace
 }  // namespace vmigrate::migration

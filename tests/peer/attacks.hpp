@@ -1,0 +1,123 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "peer/frame.hpp"
+#include "sockets.hpp"
+#include "two_hosts.hpp"
+
+/// Attacks on the port, one by one, while a session of two honest hosts is at work: each is turned away
+/// before memory is taken for it, and the session notices nothing. attacks_from_outside_test.cpp and
+/// attacks_from_within_test.cpp list them.
+namespace vmigrate::peer {
+
+class Attacks;
+
+struct Attack {
+  const char* name;
+  void (*run)(Attacks& host);
+  /// How long the listener lets somebody take; short where the attack is to take longer.
+  Milliseconds opening{5'000};
+};
+
+class Attacks : public TwoHosts, public testing::WithParamInterface<Attack> {
+ public:
+  Attacks() { bulk_connections_ = 1; }
+
+  // --- For the attacks
+
+  /// Bytes without TLS, and nothing after them.
+  void send_in_the_clear(ByteView bytes);
+
+  /// One byte after the other, until the other end has had enough.
+  static void send_slowly(const FileDescriptor& socket, ByteView bytes);
+
+  TlsStream connect(const CredentialFiles& files);
+  TlsStream connect() { return connect(authority_.issue("hosta")); }
+
+  /// Somebody with these credentials says hello. In TLS 1.3 it may learn only afterwards that it is refused.
+  void expect_turned_away(const CredentialFiles& files);
+
+  /// A client that is OpenSSL's own, with no certificate unless one is given.
+  void expect_no_tls(int version, const CredentialFiles* files = nullptr);
+
+  /// What hosta says first, in place of a hello.
+  void expect_no_greeting(ByteView bytes);
+  void expect_no_greeting(const wire::Opening& opening) { expect_no_greeting(framed(opening)); }
+
+  void expect_no_join(const std::string& session, const std::string& token, const std::string& as = "hosta");
+
+  /// A session of the attacker's own; `dealt_with_later`: what it sends stays with hostb.
+  TlsStream begin_session(bool dealt_with_later = false);
+  void end_session() { there_.reset(); }
+  const std::string& session() const { return welcome_.session(); }
+  const std::string& token() const { return welcome_.bulk_tokens(0); }
+
+  void expect_session_ends(ByteView bytes, bool dealt_with_later = false);
+
+  TlsStream join_own_session();
+
+  /// Memory that hostb must not take for the VM's.
+  void expect_no_memory(ByteView bytes);
+
+  std::uint16_t listener() const { return port(); }
+  CertificateAuthority& authority() { return authority_; }
+
+  // --- What attacks are made of
+
+  static MonotonicTime soon() { return std::chrono::steady_clock::now() + std::chrono::seconds(30); }
+  static wire::Opening hello(std::uint32_t newest = kProtocol, std::uint32_t oldest = kOldestProtocol) {
+    wire::Opening opening;
+    opening.mutable_hello()->set_protocol(newest);
+    opening.mutable_hello()->set_oldest_protocol(oldest);
+    return opening;
+  }
+  template <class Message>
+  static ByteBuffer framed(const Message& message, std::uint32_t lane = 0) {
+    ByteBuffer bytes;
+    append_frame(bytes, lane, false, as_byte_view(message.SerializeAsString()));
+    return bytes;
+  }
+  static ByteBuffer lengths(std::uint64_t header, std::uint64_t payload) {
+    return number(header << 32 | payload, 8);
+  }
+  static ByteBuffer number(std::uint64_t value, int bytes) {
+    ByteBuffer result;
+    for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8)
+      result.push_back(static_cast<std::byte>(value >> shift & 0xff));
+    return result;
+  }
+  static ByteBuffer chunk(std::uint64_t at, ByteView bytes) {
+    return joined({number(at, 8), number(bytes.size(), 4), copy_of(bytes)});
+  }
+  static ByteBuffer end(std::uint64_t total) { return joined({number(0, 12), number(total, 8)}); }
+  static ByteBuffer joined(const std::vector<ByteBuffer>& parts) {
+    ByteBuffer all;
+    for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return all;
+  }
+
+ protected:
+  /// hosta and hostb, who have done nothing wrong.
+  void begin_honest_session();
+  void expect_undisturbed();
+
+ private:
+  Recorder heard_here_;
+  Recorder heard_there_;
+  Recorder heard_;
+  wire::Welcome welcome_;
+  std::unique_ptr<Session> honest_there_;
+  std::unique_ptr<Session> honest_here_;
+  std::unique_ptr<Session> there_;
+};
+
+inline std::string name_of(const testing::TestParamInfo<Attack>& info) {
+  return info.param.name;
+}
+
+}  // namespace vmigrate::peer
