@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,6 +36,7 @@ struct MachineParts {
   Needs shape;  ///< but for the slots
   Slots slots;
   std::optional<DirtyRing> ring;
+  std::atomic<Milliseconds> allowed_pause{Milliseconds{}};
   /// Turns dirty logging on. A member so that a test can spoil it.
   std::function<Result<std::unique_ptr<DirtyTracker>>()> start_tracking;
 

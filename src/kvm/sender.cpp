@@ -132,15 +132,15 @@ void Sender::note_rate(std::uint64_t pages, std::uint64_t zero_pages, std::chron
 Result<Sender::Next> Sender::decide() {
   const Bytes remaining{copier_->pending() * kPageSize};
   const auto terms = terms_of(options_);
-  const auto limit = pacing::downtime_limit(round(), terms);
+  const auto limit = std::max(pacing::downtime_limit(round(), terms), machine_.allowed_pause.load());
   const auto expected = std::chrono::duration<double>(static_cast<double>(remaining.count) /
                                                       static_cast<double>(rate_.bytes_per_second));
   if (expected <= limit) return Next::stop;
   const auto verdict =
       convergence_.judge(round(), remaining, pacing::is_largest_limit(limit, terms), SteadyClock::now());
   slowed_.slow_down(verdict.slowdown);
-  if (!verdict.hopeless) return Next::another_round;
-  if (options_.pause_if_stalled) return Next::stop;
+  if (!verdict.hopeless || options_.on_stall == OnStall::go_on) return Next::another_round;
+  if (options_.on_stall == OnStall::pause) return Next::stop;
   return fail(ErrorCode::not_converging,
               fmt::format("the guest changes its memory faster than {} take it: {} are left after {} rounds",
                           to_string(rate_), to_string(remaining), report_.rounds.size()),
@@ -151,7 +151,7 @@ Result<Sender::Next> Sender::decide() {
 // and the last look at the dirty log must see that.
 Result<> Sender::stop_and_copy(PausedGuest& guest) {
   const auto begin = SteadyClock::now();
-  deadline_ = begin + options_.patience;
+  deadline_ = begin + options_.patience + machine_.allowed_pause.load();
   connection_.finish_by(deadline_);
   if (auto paused = guest.pause(); !paused) return paused;
   report_.stopping = since(begin);
