@@ -170,6 +170,7 @@ std::vector<TomlKey> schema(Configuration* to) {
                       {"key", into_path(&to->tls.key)},
                       {"ca", into_path(&to->tls.ca)}}),
       section("paths", {{"control_socket", into_path(&to->paths.control_socket)},
+                        {"vmm_socket", into_path(&to->paths.vmm_socket)},
                         {"runtime", into_path(&to->paths.runtime)},
                         {"state", into_path(&to->paths.state)}}),
       section("control", {{"group", into_string(&to->control.group)}}),

@@ -30,6 +30,7 @@ struct Configuration {
   } tls;
   struct {
     std::string control_socket = "/run/vmigrate/migrated.sock";
+    std::string vmm_socket = "/run/vmigrate/vmms.sock";
     std::string runtime = "/run/vmigrate";
     std::string state = "/var/lib/vmigrate";
   } paths;

@@ -20,8 +20,10 @@
 #include "daemon/doctor.hpp"
 #include "daemon/failpoints.hpp"
 #include "daemon/history.hpp"
+#include "hypervisor/combined_hypervisor.hpp"
 #include "hypervisor/event_loop.hpp"
 #include "hypervisor/libvirt_hypervisor.hpp"
+#include "hypervisor/vmm_hypervisor.hpp"
 #include "migration/manager.hpp"
 #include "peer/dialer.hpp"
 #include "peer/listener.hpp"
@@ -84,8 +86,12 @@ Result<> serve(const Configuration& configuration) {
   // The edges: what runs VMs, the networks they are on, the other hosts.
   auto loop = hypervisor::EventLoop::create();
   if (!loop) return fail(loop.error());
-  hypervisor::LibvirtHypervisor hypervisor(
-      **loop, {configuration.hypervisor.rpc_socket, configuration.host.name, {}});
+  hypervisor::LibvirtHypervisor libvirt(**loop,
+                                        {configuration.hypervisor.rpc_socket, configuration.host.name, {}});
+  auto vmms = hypervisor::VmmHypervisor::create(
+      {configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms", configuration.host.name});
+  if (!vmms) return fail(vmms.error());
+  hypervisor::CombinedHypervisor hypervisor(libvirt, **vmms);
   announce::BridgeAnnouncer announcer;
   const Clock clock;
   auto endpoint = make_endpoint(configuration);
@@ -111,7 +117,7 @@ Result<> serve(const Configuration& configuration) {
       *endpoint, configuration.listen.address, configuration.listen.port,
       [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
   if (!listener) return fail(listener.error());
-  Doctor doctor(configuration, manager, [&hypervisor] { return hypervisor.version(); });
+  Doctor doctor(configuration, manager, [&libvirt] { return libvirt.version(); });
   Api api({configuration, hypervisor, manager, board, **history, doctor});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
