@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 
-from labkit import processes
+from labkit import network, processes
 
 PATIENCE = 60
 PROGRAM = "src/microvm/vmigrate-microvm"
@@ -98,7 +98,24 @@ class MicroVm:
             path.unlink(missing_ok=True)
 
 
-def forks(lines):
-    """What a fork detector's lines tell against it: a number that was printed twice, or is missing."""
-    numbers = [int(line.split()[0]) for line in lines]
-    return [(before, after) for before, after in zip(numbers, numbers[1:]) if after != before + 1]
+    def watch(self):
+        """The guest is a fork detector as well, from now on."""
+        self.type("w")
+        self.await_line("watch ")
+
+    def forks(self):
+        """What the guest's count tells against it: numbers that were printed twice, or are missing."""
+        numbers = [int(line.split()[1]) for line in self.lines() if line.startswith("watch ")]
+        assert numbers, "the guest counts nothing"
+        return [(before, after) for before, after in zip(numbers, numbers[1:]) if after != before + 1]
+
+
+def started_processes(host):
+    """How many processes of vmigrate-microvm there are on the host, waiting ones too."""
+    def is_one(pid):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                return file.read().startswith("vmigrate-microv") and processes.start_time(pid) is not None
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    return sum(is_one(pid) for pid in network.processes_in(host.namespace))
