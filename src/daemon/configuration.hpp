@@ -38,6 +38,7 @@ struct Configuration {
     std::string group = "libvirt";  ///< empty: the daemon's own
   } control;
   struct {
+    bool libvirt = true;     ///< false: this host has only VMs of VMMs that register
     std::string rpc_socket;  ///< of the libvirt daemon; empty: found
   } hypervisor;
   struct {

@@ -20,10 +20,7 @@
 #include "daemon/doctor.hpp"
 #include "daemon/failpoints.hpp"
 #include "daemon/history.hpp"
-#include "hypervisor/combined_hypervisor.hpp"
-#include "hypervisor/event_loop.hpp"
-#include "hypervisor/libvirt_hypervisor.hpp"
-#include "hypervisor/vmm_hypervisor.hpp"
+#include "daemon/hypervisors.hpp"
 #include "migration/manager.hpp"
 #include "peer/dialer.hpp"
 #include "peer/listener.hpp"
@@ -84,14 +81,8 @@ Result<> serve(const Configuration& configuration) {
   Board board(**history);
 
   // The edges: what runs VMs, the networks they are on, the other hosts.
-  auto loop = hypervisor::EventLoop::create();
-  if (!loop) return fail(loop.error());
-  hypervisor::LibvirtHypervisor libvirt(**loop,
-                                        {configuration.hypervisor.rpc_socket, configuration.host.name, {}});
-  auto vmms = hypervisor::VmmHypervisor::create(
-      {configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms", configuration.host.name});
-  if (!vmms) return fail(vmms.error());
-  hypervisor::CombinedHypervisor hypervisor(libvirt, **vmms);
+  auto hypervisors = Hypervisors::create(configuration);
+  if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
   const Clock clock;
   auto endpoint = make_endpoint(configuration);
@@ -99,7 +90,7 @@ Result<> serve(const Configuration& configuration) {
   peer::TlsDialer dialer(*endpoint);
 
   // The migrations themselves; first those that an earlier life of this daemon left.
-  const migration::Edges edges{hypervisor,
+  const migration::Edges edges{(*hypervisors)->all(),
                                dialer,
                                **journal,
                                announcer,
@@ -117,8 +108,8 @@ Result<> serve(const Configuration& configuration) {
       *endpoint, configuration.listen.address, configuration.listen.port,
       [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
   if (!listener) return fail(listener.error());
-  Doctor doctor(configuration, manager, [&libvirt] { return libvirt.version(); });
-  Api api({configuration, hypervisor, manager, board, **history, doctor});
+  Doctor doctor(configuration, manager, [&hypervisors] { return (*hypervisors)->version(); });
+  Api api({configuration, (*hypervisors)->all(), manager, board, **history, doctor});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
   if (!server) return fail(server.error());

@@ -37,6 +37,9 @@ Error Vmm::gone() const {
 
 Result<vmm::Reply> Vmm::ask(vmm::Request request, std::optional<Milliseconds> patience) {
   std::unique_lock lock(mutex_);
+  const auto deadline = std::chrono::steady_clock::now() + patience.value_or(Milliseconds{});
+  // After a restart of the daemon VMMs come back within moments.
+  changed_.wait_until(lock, deadline, [&] { return socket_ || process_.has_ended(); });
   if (!socket_) return fail(gone());
   const auto number = ++last_number_;
   request.set_number(number);
@@ -46,7 +49,7 @@ Result<vmm::Reply> Vmm::ask(vmm::Request request, std::optional<Milliseconds> pa
   const auto asked = asked_.emplace(number, std::nullopt).first;
   const auto answered = [&] { return asked->second.has_value(); };
   if (patience)
-    changed_.wait_for(lock, *patience, answered);
+    changed_.wait_until(lock, deadline, answered);
   else
     changed_.wait(lock, answered);
   auto reply = asked->second.value_or(fail(gone()));
@@ -65,6 +68,7 @@ void Vmm::connect(FileDescriptor socket) {
   const std::lock_guard lock(mutex_);
   lose_connection();
   socket_ = std::move(socket);
+  changed_.notify_all();
 }
 
 void Vmm::disconnect() {

@@ -28,8 +28,8 @@ class Vmm {
   const VmmProcess& process() const { return process_; }
   bool is_connected() const;
 
-  /// Waits for the answer, at most so long; without `patience` until the connection is lost. An error is the
-  /// VMM's own, or unreachable.
+  /// Waits for the answer, at most so long, and before that for the connection if there is none; without
+  /// `patience` until the connection is lost. An error is the VMM's own, or unreachable.
   Result<vmm::Reply> ask(vmm::Request request, std::optional<Milliseconds> patience);
   /// Is told how a Send goes on, on the thread that reads; must not block. Empty: nobody.
   void watch_progress(std::function<void(const vmm::Progress&)> watcher);

@@ -90,10 +90,13 @@ Result<std::vector<DomainSummary>> VmmHypervisor::list() {
   std::vector<DomainSummary> summaries;
   for (const auto& vmm : server_->all()) {
     const auto record = vmm->record();
-    const auto reply = ask_for_description(*vmm);
+    auto state = DomainState::unknown;
+    if (vmm->is_connected()) {
+      if (const auto reply = ask_for_description(*vmm)) state = state_of(reply->state());
+    }
     // One that has gone in the meantime is not here; one that does not answer is.
-    if (!reply && vmm->process().has_ended()) continue;
-    summaries.push_back({record.name, record.id, reply ? state_of(reply->state()) : DomainState::unknown});
+    if (vmm->process().has_ended()) continue;
+    summaries.push_back({record.name, record.id, state});
   }
   return summaries;
 }
@@ -142,6 +145,9 @@ std::vector<Finding> VmmHypervisor::check_presence(const DomainDescription& doma
 }
 
 Result<std::vector<Finding>> VmmHypervisor::check_incoming(const DomainDescription& domain) {
+  if (domain.vmm.empty())
+    return fail(ErrorCode::refused,
+                fmt::format("{} is a VM of libvirt's, which {} has not", domain.name, host_));
   auto findings = check_presence(domain);
   const auto description = described(domain);
   if (!description) return fail(description.error());
