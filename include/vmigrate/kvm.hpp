@@ -65,7 +65,7 @@ struct MachineDescription {
 /// Where a move stands, for Vmm::progress().
 struct Progress {
   std::uint32_t round = 0;  ///< the first is 1
-  Bytes remaining{};        ///< of memory, when the round began
+  Bytes remaining{};        ///< of this round's memory
   Rate rate{};              ///< of guest memory in the round before; 0 in the first
   bool stopped = false;     ///< this is the last round: the guest is stopped
 };
@@ -92,7 +92,7 @@ class Vmm {
   /// Memory changes faster than it moves: let the vCPUs run so much less than they would. Never less than
   /// asked before in the same send(); 0 at its end. Only called if SendOptions::max_slowdown allows it.
   virtual void slow_down(Percent) {}
-  /// A round begins. It may call Cancellation::cancel().
+  /// A round begins, or goes on: several times a second. It may call Cancellation::cancel().
   virtual void progress(const Progress&) {}
 };
 

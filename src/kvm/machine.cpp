@@ -52,7 +52,7 @@ Machine::~Machine() = default;
 
 Result<ByteBuffer> Machine::needs() const {
   const auto needs = parts_->parts->needs();
-  if (auto movable = check_movable(needs); !movable) return fail(movable.error());
+  if (auto movable = check_movable(needs, parts_->parts->cpuid); !movable) return fail(movable.error());
   return encode(needs);
 }
 
@@ -92,6 +92,7 @@ Result<> Machine::claim() {
     return fail(ErrorCode::usage, fmt::format("this VM cannot be claimed: {}", why_not_own(owner)));
   }
   owner = Owner::own;
+  parts_->parts->tracker_left.reset();
   return {};
 }
 

@@ -16,6 +16,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kTellEvery{100};
 // A round of fewer pages tells nothing about how fast pages go.
 constexpr std::uint64_t kPagesThatTell = 64;
 
@@ -51,7 +52,7 @@ Sender::Sender(MachineParts& machine, int socket, const SendOptions& options,
 }
 
 Result<SendReport> Sender::run() {
-  if (auto movable = check_movable(needs_); !movable) return fail(movable.error());
+  if (auto movable = check_movable(needs_, machine_.cpuid); !movable) return fail(movable.error());
   if (auto agreed = agree(); !agreed) return fail(agreed.error());
   if (auto begun = begin_tracking(); !begun) return fail(begun.error());
   // From here on whatever fails leaves through the destructors: the guest goes on, dirty logging ends.
@@ -60,6 +61,7 @@ Result<SendReport> Sender::run() {
   if (auto copied = stop_and_copy(guest); !copied) return fail(copied.error());
   if (auto loaded = await_loaded(); !loaded) return fail(loaded.error());
   guest.keep();
+  machine_.tracker_left = std::move(tracker_);
   report_.sent = Bytes{output_.sent()};
   return report_;
 }
@@ -113,7 +115,13 @@ Result<> Sender::copy_round() {
   const auto begin = SteadyClock::now();
   const auto pages = copier_->pages();
   const auto zero_pages = copier_->zero_pages();
-  if (auto copied = copier_->copy_live(*tracker_); !copied) return copied;
+  auto told = begin;
+  const auto tell = [&] {
+    if (since(told) < kTellEvery) return;
+    told = SteadyClock::now();
+    report_progress(false);
+  };
+  if (auto copied = copier_->copy_live(*tracker_, tell); !copied) return copied;
   const Round round{copier_->pages() - pages, copier_->zero_pages() - zero_pages, since(begin)};
   note_rate(round.pages, round.zero_pages, round.duration);
   report_.rounds.push_back(round);
