@@ -84,13 +84,6 @@ void Vmm::lose_connection() {
   changed_.notify_all();
 }
 
-Result<> Vmm::welcome() {
-  const std::lock_guard lock(mutex_);
-  vmm::ToVmm message;
-  message.mutable_welcome();
-  return vmm::write_message(socket_.get(), message);
-}
-
 void Vmm::take(const vmm::FromVmm& message) {
   if (message.has_event() && message.event().has_progress()) {
     const std::lock_guard lock(progress_mutex_);

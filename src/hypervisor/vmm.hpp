@@ -38,7 +38,6 @@ class Vmm {
   void set_record(VmmRecord record);
   void connect(FileDescriptor socket);
   void disconnect();
-  Result<> welcome();
   /// -1 when there is no connection.
   int socket() const;
   void take(const vmm::FromVmm& message);

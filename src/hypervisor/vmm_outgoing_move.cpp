@@ -167,16 +167,21 @@ void VmmOutgoingMove::abort() {
 
 void VmmOutgoingMove::note(const vmm::Progress& told) {
   const std::lock_guard lock(mutex_);
-  const auto now = std::chrono::steady_clock::now();
-  const auto seconds = std::chrono::duration<double>(now - round_begun_).count();
   const Bytes remaining{told.remaining()};
-  // What was still to be sent when this round began was changed during the one before.
-  if (told.round() > 1 && told.round() != progress_.pass && seconds > 0)
-    progress_.dirty_rate = Rate{static_cast<std::uint64_t>(static_cast<double>(remaining.count) / seconds)};
-  if (progress_.pass > 0) progress_.processed = progress_.processed + progress_.remaining;
+  const bool same_round = told.round() == progress_.pass;
+  const auto left_then = progress_.remaining.count;
+  const auto done = same_round ? left_then - std::min(left_then, remaining.count) : left_then;
+  if (progress_.pass > 0) progress_.processed = progress_.processed + Bytes{done};
+  if (!same_round) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto seconds = std::chrono::duration<double>(now - round_begun_).count();
+    // What is to be sent when a round begins was changed during the one before.
+    if (told.round() > 1 && seconds > 0)
+      progress_.dirty_rate = Rate{static_cast<std::uint64_t>(static_cast<double>(remaining.count) / seconds)};
+    round_begun_ = now;
+  }
   progress_.pass = told.round();
   progress_.remaining = remaining;
-  round_begun_ = now;
 }
 
 Result<MemoryProgress> VmmOutgoingMove::progress() {

@@ -211,12 +211,16 @@ Result<> VmmServer::register_vmm(const vmm::Hello& hello, Newcomer& newcomer) {
   const std::lock_guard lock(mutex_);
   const auto known = place_for(hello, std::move(*process));
   if (!known) return fail(known.error());
+  // First of all: whoever waits for this VMM asks it as soon as it is connected. One that has gone already is
+  // seen to afterwards.
+  vmm::ToVmm welcome;
+  welcome.mutable_welcome();
+  (void)vmm::write_message(newcomer.socket.get(), welcome);
   (*known)->frames = std::move(newcomer.frames);
   const auto& vmm = (*known)->vmm;
   vmm->connect(std::move(newcomer.socket));
   spdlog::info("{} has registered", in_words(vmm->record()));
   arrived_.notify_all();
-  (void)vmm->welcome();  // one that has gone already is seen to
   return {};
 }
 

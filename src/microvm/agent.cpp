@@ -44,11 +44,10 @@ Result<> Agent::serve() {
   }
   while (!over_) {
     auto socket = vmm::connect(settings_.socket);
-    if (!socket) {
-      wait_for_daemon();
-      continue;
+    if (socket) {
+      if (auto talked = talk(std::move(*socket)); !talked) return talked;
     }
-    if (auto talked = talk(std::move(*socket)); !talked) return talked;
+    if (!over_) wait_for_daemon();
   }
   return {};
 }
@@ -76,6 +75,8 @@ void Agent::wake() const {
 void Agent::wait_for_daemon() const {
   pollfd woken{wakeup_.get(), POLLIN, 0};
   ::poll(&woken, 1, static_cast<int>(kLook.count()));
+  eventfd_t ignored = 0;
+  ::eventfd_read(wakeup_.get(), &ignored);
 }
 
 Result<> Agent::talk(FileDescriptor socket) {
@@ -85,8 +86,10 @@ Result<> Agent::talk(FileDescriptor socket) {
     socket_ = std::move(socket);
   }
   const auto greeted = greet();
-  // A refusal is final; a daemon that just went away is not.
-  if (!greeted && greeted.error().code != ErrorCode::unreachable) return greeted;
+  // Before the guest has run, a refusal is final. Afterwards nothing that a daemon says or does not say is a
+  // reason to end the only copy that there may be.
+  const bool expendable = !vm_ || starts_;
+  if (!greeted && expendable && greeted.error().code != ErrorCode::unreachable) return greeted;
   if (greeted) {
     if (std::exchange(starts_, false)) vm_->run();
     while (!over_ && read_and_answer()) {

@@ -57,11 +57,15 @@ Result<Configuration> configuration_of(const vmm::Description& description) {
   Configuration configuration;
   configuration.vcpus = own.vcpus();
   configuration.huge_pages = own.huge_pages();
+  std::uint64_t size = 0;
   for (const auto& slot : own.memory()) {
+    size += slot.size();
     if (slot.guest_address() >= kAddresses || slot.size() > kAddresses)
       return bad(fmt::format("has a memory slot '{}' that no processor can reach", slot.name()));
     configuration.memory.push_back({slot.name(), slot.guest_address(), slot.size(), slot.read_only()});
   }
+  // This is what `migrated` has compared with the memory that the host has.
+  if (size != description.memory()) return bad("says that it has another size than its memory slots");
   return configuration;
 }
 

@@ -41,6 +41,7 @@ class Child {
   void talk(FileDescriptor connection) {
     connection_ = std::move(connection);
     frames_ = {};
+    welcomed_ = false;
     vmm::FromVmm message;
     auto& hello = *message.mutable_hello();
     hello.set_version(vmm::kVersion);
@@ -64,6 +65,8 @@ class Child {
       if (!message) return false;
       if (!*message) return open && *open;
       if ((*message)->has_refusal()) std::_Exit(exit_code(ErrorCode::refused));
+      if ((*message)->has_welcome()) welcomed_ = true;
+      if (!welcomed_) std::_Exit(EXIT_FAILURE);  // asked before it is known
       if ((*message)->has_request()) answer((*message)->request());
     }
   }
@@ -135,6 +138,7 @@ class Child {
   vmm::Frames frames_;
   std::uint64_t number_ = 0;
   std::string received_;
+  bool welcomed_ = false;
   bool sending_ = false;
   bool over_ = false;
 };

@@ -126,6 +126,16 @@ TEST_F(Vmms, AreKnownToTheNextDaemonBeforeTheyComeBack) {
   EXPECT_TRUE(comes_true([&] { return source_.state(id_) == DomainState::running; }));
 }
 
+TEST_F(Vmms, AreWelcomedBeforeTheyAreAsked) {
+  const auto vmm = add_vm();
+  for (int i = 0; i < 20; ++i) {
+    source_.stop();
+    source_.start();
+    // It waits for the VMM, and asks as soon as that is there.
+    EXPECT_EQ(source_.state(id_), DomainState::running);
+  }
+}
+
 TEST_F(Vmms, ThatEndedWithoutADaemonAreGone) {
   const auto vmm = add_vm();
   source_.stop();
