@@ -35,6 +35,7 @@ class MicroVm:
         self.read = 0
         first, second = (*numbers, 0, 0)[:2]
         home = lab.host(host)
+        # A path that is one already stays it.
         home.start(f"vmm-{name}", [home.build / PROGRAM, "--image", home.build / GUESTS / guest, "--name", name,
                                    "--uuid", self.id, "--memory", memory, "--vcpus", vcpus, "--first", first,
                                    "--second", second, "--console-folder", lab.shared])
