@@ -92,8 +92,9 @@ Result<> Agent::talk(FileDescriptor socket) {
   if (!greeted && expendable && greeted.error().code != ErrorCode::unreachable) return greeted;
   if (greeted) {
     if (std::exchange(starts_, false)) vm_->run();
-    while (!over_ && read_and_answer()) {
-    }
+    // The first question may have come together with the greeting.
+    auto answered = answer_what_has_come();
+    while (!over_ && answered) answered = read_and_answer();
   }
   on_connection_lost();
   return {};
@@ -136,14 +137,17 @@ Result<> Agent::read_and_answer() {
   if (has_ended()) over_ = true;
   const auto open = frames_.read_available(socket_.get());
   if (!open) return fail(open.error());
+  if (auto answered = answer_what_has_come(); !answered || *open) return answered;
+  return fail(ErrorCode::unreachable, "migrated has closed the connection");
+}
+
+Result<> Agent::answer_what_has_come() {
   for (;;) {
     const auto message = frames_.next<vmm::ToVmm>();
     if (!message) return fail(message.error());
-    if (!*message) break;
+    if (!*message) return {};
     if ((*message)->has_request()) answer((*message)->request());
   }
-  if (!*open) return fail(ErrorCode::unreachable, "migrated has closed the connection");
-  return {};
 }
 
 // A VM that is not whole is nobody's: whoever had it brought here has gone, and the source has it still. All
@@ -268,6 +272,11 @@ Result<> Agent::finish() {
 // -------------------------------------------------------------------------------------------------
 
 void Agent::begin_move(const vmm::Request& request) {
+  // Whoever sends it on says that it is this host's: a VM that is paused is not resumed after a move.
+  if (request.has_send() && (step_ == Step::received || step_ == Step::sent)) {
+    if (auto claimed = vm_->machine().claim(); !claimed) return reply(request.number(), claimed);
+    step_ = Step::none;
+  }
   const auto wanted = request.has_send() ? Step::none : Step::incoming;
   if (!vm_ || step_ != wanted)
     return reply(request.number(), fail(ErrorCode::usage, "this VMM has no VM for that now"));

@@ -50,6 +50,7 @@ class Agent {
   Result<> talk(FileDescriptor socket);
   Result<> greet();
   Result<> read_and_answer();
+  Result<> answer_what_has_come();
   void on_connection_lost();
   Result<> tell(const vmm::FromVmm& message);
   vmm::Hello hello() const;

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from labkit import processes
+from labkit import LabError, processes
 from labkit.lab import has_kvm
 
 from moving import move, vmigrate
@@ -69,6 +69,15 @@ def is_good_on(lab, vm, name):
     assert not vm.forks()
 
 
+def await_failpoint(started, reached):
+    """A move that ends without coming there is told with what it said."""
+    processes.wait_until(lambda: reached() or started.process.poll() is not None, PATIENCE, "the failpoint")
+    try:
+        processes.wait_until(reached, 5, "the failpoint")  # the client may see its daemon die first
+    except LabError:
+        pytest.fail(f"the failpoint was not reached: {started.wait()} {started.said}")
+
+
 def counts_on(vm):
     """Whether the guest, and so some copy of it, runs: its count goes on."""
     before = len(vm.lines())
@@ -83,7 +92,7 @@ def test_the_source_daemon_dies(lab, vm, failpoint, runs_on):
     source = lab.host("hosta")
     restart(source, {"VMIGRATE_FAILPOINT": failpoint})
     started = Move(lab)
-    processes.wait_until(is_dead(source), PATIENCE, "the failpoint")
+    await_failpoint(started, is_dead(source))
     assert started.wait() != 0
     source.start_daemon()
     is_good_on(lab, vm, runs_on)
@@ -94,7 +103,7 @@ def test_the_destination_daemon_dies(lab, vm, failpoint, runs_on):
     destination = lab.host("hostb")
     restart(destination, {"VMIGRATE_FAILPOINT": failpoint})
     started = Move(lab)
-    processes.wait_until(is_dead(destination), PATIENCE, "the failpoint")
+    await_failpoint(started, is_dead(destination))
     destination.start_daemon()
     assert (started.wait() == 0) == (runs_on == "hostb"), started.said
     is_good_on(lab, vm, runs_on)
@@ -114,7 +123,7 @@ def test_both_daemons_die_behind_the_promise(lab, vm):
     source, destination = lab.host("hosta"), lab.host("hostb")
     restart(source, {"VMIGRATE_FAILPOINT": "kill:after:relinquished"})
     started = Move(lab)
-    processes.wait_until(is_dead(source), PATIENCE, "the failpoint")
+    await_failpoint(started, is_dead(source))
     started.wait()
     destination.kill_daemon()
     assert not counts_on(vm)
@@ -159,7 +168,7 @@ def test_the_sources_vmm_dies_behind_the_promise(lab, vm):
     source = lab.host("hosta")
     restart(source, {"VMIGRATE_FAILPOINT": "stop:after:relinquished"})
     started = Move(lab)
-    processes.wait_until(is_stopped(source), PATIENCE, "the failpoint")
+    await_failpoint(started, is_stopped(source))
     kill_vmm(vm, "hosta")
     processes.send(daemon_of(source), signal.SIGCONT)
     assert started.wait() == 0, started.said
@@ -171,7 +180,7 @@ def test_the_destinations_vmm_dies_at_the_commit(lab, vm):
     source, destination = lab.host("hosta"), lab.host("hostb")
     restart(destination, {"VMIGRATE_FAILPOINT": "stop:after:started"})
     started = Move(lab)
-    processes.wait_until(is_stopped(destination), PATIENCE, "the failpoint")
+    await_failpoint(started, is_stopped(destination))
     kill_vmm(vm, "hostb")
     processes.send(daemon_of(destination), signal.SIGCONT)
     wait_for_phase(source, "NEEDS_ATTENTION")
