@@ -187,6 +187,7 @@ def test_a_second_one_of_the_same_vm(lab, add_vm):
     """A VM that is started again while it is there does not get to run."""
     vm = add_vm("web1", 2048, 100)
     host = lab.host("hosta")
+    (lab.shared / "other").mkdir(exist_ok=True)
     second = host.run(host.build / "src/microvm/vmigrate-microvm", "--name", "web1", "--uuid", vm.id, "--image",
                       host.build / "tests/kvm/guests/page_writer", "--console-folder", lab.shared / "other", check=False)
     assert second.returncode == REFUSED
