@@ -65,7 +65,7 @@ struct MachineDescription {
 /// Where a move stands, for Vmm::progress().
 struct Progress {
   std::uint32_t round = 0;  ///< the first is 1
-  Bytes remaining{};        ///< of memory, when the round began
+  Bytes remaining{};        ///< of this round's memory
   Rate rate{};              ///< of guest memory in the round before; 0 in the first
   bool stopped = false;     ///< this is the last round: the guest is stopped
 };
@@ -92,8 +92,15 @@ class Vmm {
   /// Memory changes faster than it moves: let the vCPUs run so much less than they would. Never less than
   /// asked before in the same send(); 0 at its end. Only called if SendOptions::max_slowdown allows it.
   virtual void slow_down(Percent) {}
-  /// A round begins. It may call Cancellation::cancel().
+  /// A round begins, or goes on: several times a second. It may call Cancellation::cancel().
   virtual void progress(const Progress&) {}
+};
+
+/// What becomes of a move whose rounds come to nothing, although the guest is slowed as far as is allowed.
+enum class OnStall {
+  give_up,  ///< it fails; the guest goes on
+  pause,    ///< the guest is stopped for longer than SendOptions::max_pause
+  go_on,    ///< round after round, until Machine::allow_pause() or Cancellation::cancel()
 };
 
 struct SendOptions {
@@ -103,11 +110,10 @@ struct SendOptions {
   Rate bandwidth{};
   /// How far the guest may be slowed if rounds come to nothing.
   Percent max_slowdown{};
-  /// If rounds still come to nothing: stop the guest for longer than `max_pause`, instead of giving up.
-  bool pause_if_stalled = false;
+  OnStall on_stall = OnStall::give_up;
   /// How long the guest may stand still at the very most, from Vmm::pause() to the destination's word that it
-  /// has loaded: then the move fails and the guest goes on. The destination has as long to say whether the VM
-  /// can run there.
+  /// has loaded: then the move fails and the guest goes on. What Machine::allow_pause() allows comes on top.
+  /// The destination has as long to say whether the VM can run there.
   Milliseconds patience{10'000};
 };
 
@@ -133,8 +139,8 @@ struct ReceiveReport {
   Bytes received{};
 };
 
-/// One VM, ready to move. Lives as long as the VM does. send(), receive() and claim() are called one at a
-/// time; mark_dirty(), remove_slot() and ring_full() at any time, from any thread.
+/// One VM, ready to move. Lives as long as the VM does. send(), receive(), claim(), needs() and check()
+/// are called one at a time; everything else at any time, from any thread.
 class Machine {
  public:
   /// Looks at the VM: no vCPU may be in KVM_RUN, and those of a VM that is to be sent must have their CPUID.
@@ -143,6 +149,15 @@ class Machine {
   Machine(Machine&&) noexcept;
   Machine& operator=(Machine&&) = delete;
   ~Machine();
+
+  /// What a host must have for this VM to run there, for check(): a serialised vmigrate.kvm_state.Needs.
+  ///
+  /// Errors: refused (the VM cannot be moved at all).
+  Result<std::vector<std::byte>> needs() const;
+  /// Whether a VM with such needs can become this one; receive() looks at the same again.
+  ///
+  /// Errors: refused, with everything that stands against it.
+  Result<> check(std::span<const std::byte> needs) const;
 
   /// Sends the VM through `socket` (a connected stream socket, which stays the caller's) to where receive()
   /// is. On success the guest is stopped and the destination has all of it and said so. On any failure the
@@ -155,6 +170,10 @@ class Machine {
   /// destination cannot run this VM; nothing was begun), cancelled, not_converging, unreachable (the socket),
   /// failed.
   Result<SendReport> send(int socket, const SendOptions& options, const Cancellation& cancellation);
+
+  /// The send() that is under way may stop the guest for so long, whatever the rounds have come to. The next
+  /// one begins with SendOptions::max_pause again.
+  void allow_pause(Milliseconds pause);
 
   /// Takes a VM in. On success this VM is what the source's was when it stopped, and is stopped. On failure
   /// its memory and state are anything: it must not be run. The source hears why, and its guest goes on.

@@ -88,6 +88,13 @@ Result<> check_log_level(const std::string& level) {
               "use one of trace, debug, info, warning, error, critical, off");
 }
 
+Result<> read_yes_or_no(const std::string& text, bool* target) {
+  if (text != "yes" && text != "no")
+    return fail(ErrorCode::usage, fmt::format("'{}' is neither yes nor no", text), "write \"yes\" or \"no\"");
+  *target = text == "yes";
+  return {};
+}
+
 Result<> read_max_pause(const std::string& text, Milliseconds* target) {
   const auto pause = parse_duration(text);
   if (!pause) return fail(pause.error());
@@ -170,10 +177,14 @@ std::vector<TomlKey> schema(Configuration* to) {
                       {"key", into_path(&to->tls.key)},
                       {"ca", into_path(&to->tls.ca)}}),
       section("paths", {{"control_socket", into_path(&to->paths.control_socket)},
+                        {"vmm_socket", into_path(&to->paths.vmm_socket)},
                         {"runtime", into_path(&to->paths.runtime)},
                         {"state", into_path(&to->paths.state)}}),
       section("control", {{"group", into_string(&to->control.group)}}),
-      section("hypervisor", {{"rpc_socket", into_string(&to->hypervisor.rpc_socket)}}),
+      section("hypervisor", {{"libvirt", parsed([to](const std::string& text) {
+                                return read_yes_or_no(text, &to->hypervisor.libvirt);
+                              })},
+                             {"rpc_socket", into_string(&to->hypervisor.rpc_socket)}}),
       section("migration", {{"max_pause", parsed([to](const std::string& text) {
                                return read_max_pause(text, &to->migration.max_pause);
                              })},

@@ -30,6 +30,7 @@ struct Configuration {
   } tls;
   struct {
     std::string control_socket = "/run/vmigrate/migrated.sock";
+    std::string vmm_socket = "/run/vmigrate/vmms.sock";
     std::string runtime = "/run/vmigrate";
     std::string state = "/var/lib/vmigrate";
   } paths;
@@ -37,6 +38,7 @@ struct Configuration {
     std::string group = "libvirt";  ///< empty: the daemon's own
   } control;
   struct {
+    bool libvirt = true;     ///< false: this host has only VMs of VMMs that register
     std::string rpc_socket;  ///< of the libvirt daemon; empty: found
   } hypervisor;
   struct {

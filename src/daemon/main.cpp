@@ -20,8 +20,7 @@
 #include "daemon/doctor.hpp"
 #include "daemon/failpoints.hpp"
 #include "daemon/history.hpp"
-#include "hypervisor/event_loop.hpp"
-#include "hypervisor/libvirt_hypervisor.hpp"
+#include "daemon/hypervisors.hpp"
 #include "migration/manager.hpp"
 #include "peer/dialer.hpp"
 #include "peer/listener.hpp"
@@ -82,10 +81,8 @@ Result<> serve(const Configuration& configuration) {
   Board board(**history);
 
   // The edges: what runs VMs, the networks they are on, the other hosts.
-  auto loop = hypervisor::EventLoop::create();
-  if (!loop) return fail(loop.error());
-  hypervisor::LibvirtHypervisor hypervisor(
-      **loop, {configuration.hypervisor.rpc_socket, configuration.host.name, {}});
+  auto hypervisors = Hypervisors::create(configuration);
+  if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
   const Clock clock;
   auto endpoint = make_endpoint(configuration);
@@ -93,7 +90,7 @@ Result<> serve(const Configuration& configuration) {
   peer::TlsDialer dialer(*endpoint);
 
   // The migrations themselves; first those that an earlier life of this daemon left.
-  const migration::Edges edges{hypervisor,
+  const migration::Edges edges{(*hypervisors)->all(),
                                dialer,
                                **journal,
                                announcer,
@@ -111,8 +108,8 @@ Result<> serve(const Configuration& configuration) {
       *endpoint, configuration.listen.address, configuration.listen.port,
       [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
   if (!listener) return fail(listener.error());
-  Doctor doctor(configuration, manager, [&hypervisor] { return hypervisor.version(); });
-  Api api({configuration, hypervisor, manager, board, **history, doctor});
+  Doctor doctor(configuration, manager, [&hypervisors] { return (*hypervisors)->version(); });
+  Api api({configuration, (*hypervisors)->all(), manager, board, **history, doctor});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
   if (!server) return fail(server.error());

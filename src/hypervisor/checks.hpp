@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "hypervisor/checks_memory.hpp"
 #include "hypervisor/domain.hpp"
 #include "hypervisor/libvirt_handles.hpp"
 
@@ -23,10 +24,5 @@ Findings check_disks(const DomainDescription& domain, const std::string& host);
 Findings check_boot_files(const DomainDescription& domain, const std::string& host);
 Findings check_emulator(const DomainDescription& domain, virConnectPtr connection, const std::string& host);
 Findings check_processor(const DomainDescription& domain, virConnectPtr connection, const std::string& host);
-/// `available`: what this host could give to new processes.
-Findings check_memory(const DomainDescription& domain, Bytes available, const std::string& host);
-
-/// MemAvailable of /proc/meminfo: free, or reclaimable without swapping.
-Result<Bytes> available_memory();
 
 }  // namespace vmigrate::hypervisor

@@ -1,6 +1,5 @@
 #include <cctype>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 #include <fmt/format.h>
@@ -17,9 +16,6 @@ namespace vmigrate::hypervisor {
 namespace {
 
 namespace fs = std::filesystem;
-
-// QEMU's own needs beside the guest's memory.
-constexpr std::uint64_t kMemoryMargin = std::uint64_t{128} << 20;
 
 bool exists(const std::string& path) {
   std::error_code ignored;
@@ -172,27 +168,6 @@ Findings check_processor(const DomainDescription& domain, virConnectPtr connecti
            fmt::format("the processor of {} lacks what {} was started with: {}", host, domain.name,
                        error->message),
            "give the VM a CPU model that both hosts have, and restart it once"}};
-}
-
-Findings check_memory(const DomainDescription& domain, Bytes available, const std::string& host) {
-  const Bytes needed = domain.memory + Bytes{kMemoryMargin};
-  if (needed <= available) return {};
-  return {{ErrorCode::refused,
-           fmt::format("{} needs {} of memory, {} has {} available", domain.name, to_string(needed), host,
-                       to_string(available)),
-           "make room there, or choose another host"}};
-}
-
-Result<Bytes> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  std::uint64_t kibibytes = 0;
-  std::string unit;
-  while (file >> name >> kibibytes) {
-    std::getline(file, unit);
-    if (name == "MemAvailable:") return Bytes{kibibytes * 1024};
-  }
-  return fail(ErrorCode::failed, "/proc/meminfo does not say how much memory is available");
 }
 
 }  // namespace vmigrate::hypervisor

@@ -10,6 +10,7 @@ std::string_view to_string(DomainState state) {
     case DomainState::paused: return "paused";
     case DomainState::incoming: return "incoming";
     case DomainState::crashed: return "crashed";
+    case DomainState::unknown: return "unknown";
   }
   return "absent";
 }

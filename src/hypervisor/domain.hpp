@@ -5,14 +5,16 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/identifiers.hpp"
 #include "base/units.hpp"
 
 namespace vmigrate::hypervisor {
 
-/// What a host knows of a VM. `absent`: neither running nor defined here.
-enum class DomainState { absent, shut_off, running, paused, incoming, crashed };
+/// What a host knows of a VM. `absent`: neither running nor defined here. `unknown`: it is here, and what
+/// runs it does not answer; only ever in a list, since whoever asks for a state is told that as an error.
+enum class DomainState { absent, shut_off, running, paused, incoming, crashed, unknown };
 std::string_view to_string(DomainState state);
 
 struct DomainSummary {
@@ -59,6 +61,9 @@ struct DomainDescription {
   std::uint32_t vcpus = 0;
   std::string cpu_xml;  ///< the live <cpu> element; empty when there is none
   std::string migratable_xml;
+  /// Which kind of VMM has it that registers with migrated by itself ("vmigrate-microvm"); empty: libvirt.
+  std::string vmm;
+  ByteBuffer vmm_description;  ///< what such a VMM needs to make the same VM: a vmigrate.vmm.Description
   std::vector<Disk> disks;
   std::vector<NetworkInterface> interfaces;
 };

@@ -18,7 +18,8 @@ namespace vmigrate::hypervisor {
 /// vmigrate carries it without looking inside; the gate inside the implementation is what looks.
 using PeerMessage = ByteBuffer;
 
-/// The hypervisor's own request, made at the source, that the destination take the VM over (libvirt: Finish).
+/// The hypervisor's own request, made at the source, that the destination take the VM over (libvirt: Finish;
+/// a VMM that embeds the engine: the end of its Send).
 struct FinishCall {
   bool cancelled = false;  ///< the source's part failed: clean up, do not take over
   PeerMessage message;
@@ -29,12 +30,14 @@ struct FinishAnswer {
   bool loaded = false;
   PeerMessage message;
   std::string reason;  ///< why not, when not loaded
+  std::string hint{};  ///< where to look then
 };
 
 struct OutgoingOptions {
-  std::string runtime_directory;  ///< of this migration, the same path on both hosts; exists
-  Milliseconds max_pause{300};
-  Rate bandwidth{};  ///< zero: no limit
+  std::string runtime_directory;    ///< of this migration, the same path on both hosts; exists
+  Milliseconds max_pause{300};      ///< to begin with, see OutgoingMove::set_max_pause()
+  Milliseconds longest_pause{300};  ///< as far as that will be raised while passes come to something
+  Rate bandwidth{};                 ///< zero: no limit
   bool keep_source_definition = false;
   Percent max_slowdown{};  ///< as far as set_slowdown() may go; zero: never
 };
@@ -53,7 +56,7 @@ struct MemoryProgress {
 /// What the source's side of a move tells. Called from threads of the hypervisor; must not block for long.
 struct OutgoingEvents {
   std::function<void(PeerMessage)> to_peer;
-  /// QEMU has connected; its stream is read from here, its return path written here.
+  /// QEMU, or the VMM, has connected; its stream is read from here, its return path written here.
   std::function<void(FileDescriptor)> stream_connected;
   /// The source's part is over and the destination is to take over. Nothing further happens until
   /// answer_finish() is called, for however long: the VM stays stopped on both sides.
@@ -76,6 +79,8 @@ class OutgoingMove {
   /// requested.
   virtual void abort() = 0;
   virtual Result<MemoryProgress> progress() = 0;
+  /// The VM may be stopped once what is left fits into such a pause. A hypervisor that goes from a short
+  /// pause to the longest by itself need not heed what is not longer than that.
   virtual Result<> set_max_pause(Milliseconds pause) = 0;
   /// Keeps the VM's vCPUs from running for this share of the time, at most OutgoingOptions::max_slowdown,
   /// until the move is over. It may take effect with the next pass or the one after only.

@@ -152,7 +152,8 @@ FinishAnswer LibvirtIncomingMove::judge_answer(ByteBuffer message) {
   const auto header = parse_header(message);
   if (!header || header->status != RpcStatus::ok) {
     std::string reason = parse_error(payload_of(message));
-    return {false, std::move(message), std::move(reason)};
+    return {false, std::move(message), std::move(reason),
+            "look into QEMU's log there (/var/log/libvirt/qemu)"};
   }
   const auto state = link_->state(domain_.id);
   if (!state) return {false, {}, state.error().message};

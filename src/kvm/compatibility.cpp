@@ -116,7 +116,20 @@ Result<> check_needs(const Needs& needs, const Needs& own, const Host& host) {
               "make the VM there and the one here alike, with CPUID features that both hosts support");
 }
 
-Result<> check_movable(const Needs& own) {
+Result<> check_even(const CpuidEntries& first, const std::vector<CpuidEntries>& vcpus) {
+  for (std::size_t number = 0; number < vcpus.size(); ++number) {
+    const auto extra = extra_features(vcpus[number], first);
+    if (extra.empty()) continue;
+    return fail(
+        ErrorCode::refused,
+        fmt::format("vCPU {} has features that the first has not: {}", number, fmt::join(extra, ", ")),
+        "give all vCPUs the same CPUID, but for their numbers");
+  }
+  return {};
+}
+
+Result<> check_movable(const Needs& own, const std::vector<CpuidEntries>& vcpus) {
+  if (auto even = check_even(own.cpuid, vcpus); !even) return even;
   const auto nesting = nesting_feature(own.cpuid);
   if (nesting.empty()) return {};
   return fail(ErrorCode::refused,

@@ -142,6 +142,10 @@ std::vector<std::string> missing_features(const CpuidEntries& guest, const std::
   return missing;
 }
 
+std::vector<std::string> extra_features(const CpuidEntries& vcpu, const CpuidEntries& first) {
+  return missing_features(vcpu, {first}, has(first, 1, kTscDeadline));
+}
+
 std::string nesting_feature(const CpuidEntries& guest) {
   if (has(guest, 1, 5)) return "vmx";
   return has(guest, 0x80000001, 2) ? "svm" : "";

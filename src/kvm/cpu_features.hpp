@@ -13,6 +13,9 @@ namespace vmigrate::kvm {
 std::vector<std::string> missing_features(const CpuidEntries& guest, const std::vector<CpuidEntries>& host,
                                           bool has_tsc_deadline);
 
+/// Names of the features that a vCPU may use and the first one of its VM not, by which hosts are judged.
+std::vector<std::string> extra_features(const CpuidEntries& vcpu, const CpuidEntries& first);
+
 /// The feature's name if the guest could run guests of its own ("svm", "vmx"), else empty.
 std::string nesting_feature(const CpuidEntries& guest);
 

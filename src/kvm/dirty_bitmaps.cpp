@@ -9,18 +9,23 @@
 
 namespace vmigrate::kvm {
 
-Result<> BitmapTracker::begin() {
-  const auto offered = static_cast<unsigned>(extension(vm_, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2));
-  if (offered != 0) {
-    kvm_enable_cap enable{};
-    enable.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
-    enable.args[0] =
-        manual_ ? offered & (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET) : 0U;
-    const auto done = call(vm_, KVM_ENABLE_CAP, &enable, "choosing how dirty logs are cleared");
-    if (!done) return fail(done.error());
-  } else if (manual_) {
+Result<> choose_clearing(int vm, bool manual) {
+  const auto offered = static_cast<unsigned>(extension(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2));
+  if (offered == 0) {
+    if (!manual) return {};
     return fail(ErrorCode::refused, "this kernel's KVM has no KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2");
   }
+  kvm_enable_cap enable{};
+  enable.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  enable.args[0] =
+      manual ? offered & (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET) : 0U;
+  const auto done = call(vm, KVM_ENABLE_CAP, &enable, "choosing how dirty logs are cleared");
+  if (!done) return fail(done.error());
+  return {};
+}
+
+Result<> BitmapTracker::begin() {
+  if (auto chosen = choose_clearing(vm_, manual_); !chosen) return chosen;
   return logging_.begin();
 }
 

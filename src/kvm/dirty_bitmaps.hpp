@@ -8,6 +8,10 @@
 
 namespace vmigrate::kvm {
 
+/// Whether dirty logs are cleared when they are read, or by KVM_CLEAR_DIRTY_LOG (`manual`). A kernel that has
+/// no choice clears them when they are read.
+Result<> choose_clearing(int vm, bool manual);
+
 /// KVM_GET_DIRTY_LOG. In the plain form it clears what it reads and protects all of it at once, so that a
 /// page that is written before its turn comes is copied twice. In the manual form (Linux 5.1 and later)
 /// KVM_CLEAR_DIRTY_LOG does that for each piece just before the piece is copied; and pages need not be

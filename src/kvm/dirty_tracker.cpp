@@ -10,9 +10,13 @@ namespace {
 
 class RingTracker : public DirtyTracker {
  public:
-  RingTracker(int vm, Slots& slots, DirtyRing& ring) : logging_(vm, slots), slots_(slots), ring_(ring) {}
+  RingTracker(int vm, Slots& slots, DirtyRing& ring)
+      : vm_(vm), logging_(vm, slots), slots_(slots), ring_(ring) {}
 
-  Result<> begin() { return logging_.begin(); }
+  // Whatever was chosen for bitmaps before: with "initially set" KVM would watch no page from the beginning.
+  Result<> begin() {
+    return choose_clearing(vm_, false).and_then([this] { return logging_.begin(); });
+  }
 
   Result<> collect() override {
     const std::lock_guard lock(slots_.mutex);
@@ -25,6 +29,7 @@ class RingTracker : public DirtyTracker {
   Result<> rearm(Slot&, std::size_t, std::size_t) override { return {}; }
 
  private:
+  int vm_;
   SlotLogging logging_;
   Slots& slots_;
   DirtyRing& ring_;

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "kvm/compatibility.hpp"
 #include "kvm/machine_parts.hpp"
 #include "kvm/receiver.hpp"
 #include "kvm/sender.hpp"
+#include "kvm/state_codec.hpp"
 #include "vmigrate/kvm.hpp"
 
 namespace vmigrate::kvm {
@@ -48,6 +50,18 @@ Machine::Machine(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {
 Machine::Machine(Machine&&) noexcept = default;
 Machine::~Machine() = default;
 
+Result<ByteBuffer> Machine::needs() const {
+  const auto needs = parts_->parts->needs();
+  if (auto movable = check_movable(needs, parts_->parts->cpuid); !movable) return fail(movable.error());
+  return encode(needs);
+}
+
+Result<> Machine::check(ByteView needs) const {
+  const auto decoded = decode_needs(needs);
+  if (!decoded) return fail(decoded.error());
+  return check_needs(*decoded, parts_->parts->needs(), parts_->parts->host);
+}
+
 Result<SendReport> Machine::send(int socket, const SendOptions& options, const Cancellation& cancellation) {
   auto& parts = *parts_->parts;
   // If it failed it would let the guest run on, which another host may own.
@@ -55,8 +69,13 @@ Result<SendReport> Machine::send(int socket, const SendOptions& options, const C
     return fail(ErrorCode::usage, fmt::format("this VM cannot be sent: {}", why_not_own(parts.owner)));
   }
   auto sent = Sender(parts, socket, options, cancellation).run();
+  parts.allowed_pause = Milliseconds{};
   if (sent) parts.owner = Owner::given;
   return sent;
+}
+
+void Machine::allow_pause(Milliseconds pause) {
+  parts_->parts->allowed_pause = pause;
 }
 
 Result<ReceiveReport> Machine::receive(int socket, const Cancellation& cancellation) {
@@ -73,6 +92,7 @@ Result<> Machine::claim() {
     return fail(ErrorCode::usage, fmt::format("this VM cannot be claimed: {}", why_not_own(owner)));
   }
   owner = Owner::own;
+  parts_->parts->tracker_left.reset();
   return {};
 }
 

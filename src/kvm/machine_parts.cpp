@@ -100,8 +100,11 @@ Result<> MachineParts::map_rings() {
 Result<> MachineParts::look_at_vcpus() {
   if (description.vcpus.empty()) return senseless("a VM without vCPUs cannot be moved");
   const int first = description.vcpus.front();
-  auto cpuid = read_cpuid(first);
-  if (!cpuid) return fail(cpuid.error());
+  for (const int vcpu : description.vcpus) {
+    auto entries = read_cpuid(vcpu);
+    if (!entries) return fail(entries.error());
+    cpuid.push_back(std::move(*entries));
+  }
   auto msrs = readable_msrs(first, host.msrs);
   if (!msrs) return fail(msrs.error());
   const auto board = look_at_board(description.vm);
@@ -109,7 +112,7 @@ Result<> MachineParts::look_at_vcpus() {
   host.tsc_khz = khz > 0 ? static_cast<std::uint64_t>(khz) : 0;
   shape.processor_vendor = host.processor_vendor;
   shape.vcpus = static_cast<std::uint32_t>(description.vcpus.size());
-  shape.cpuid = std::move(*cpuid);
+  shape.cpuid = cpuid.front();
   shape.msrs = std::move(*msrs);
   shape.tsc_khz = host.tsc_khz;
   shape.xsave_size = host.xsave_size;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,11 +33,16 @@ struct MachineParts {
   Vmm* vmm = nullptr;
   Owner owner = Owner::own;
   Host host;
-  Needs shape;  ///< but for the slots
+  Needs shape;                      ///< but for the slots
+  std::vector<CpuidEntries> cpuid;  ///< of each vCPU, as they were made or came
   Slots slots;
   std::optional<DirtyRing> ring;
+  std::atomic<Milliseconds> allowed_pause{Milliseconds{}};
   /// Turns dirty logging on. A member so that a test can spoil it.
   std::function<Result<std::unique_ptr<DirtyTracker>>()> start_tracking;
+  /// Of a send() that succeeded. Turning it off would be part of the pause, and is mostly for nothing: the VM
+  /// is about to end.
+  std::unique_ptr<DirtyTracker> tracker_left;
 
  private:
   MachineParts() = default;

@@ -20,7 +20,7 @@ bool is_zero_page(const std::byte* page) {
   return first == 0 && std::memcmp(page, page + sizeof first, kPageSize - sizeof first) == 0;
 }
 
-Result<> PageCopier::copy_live(DirtyTracker& tracker) {
+Result<> PageCopier::copy_live(DirtyTracker& tracker, const std::function<void()>& piece_copied) {
   for (std::size_t block = 0; block < sent_.size(); ++block) {
     auto& slot = *sent_[block];
     const auto words = slot.pending.words();
@@ -36,6 +36,7 @@ Result<> PageCopier::copy_live(DirtyTracker& tracker) {
       output_.composer().part();
       if (auto copied = copy_words(block, first, count); !copied) return copied;
       output_.composer().end_part();
+      piece_copied();
     }
   }
   return output_.send();

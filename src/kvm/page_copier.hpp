@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/error.hpp"
@@ -20,7 +21,8 @@ class PageCopier {
       : sent_(std::move(sent)), slots_(slots), output_(output) {}
 
   /// All that is pending, the guest running: `tracker` watches each piece again before it is read.
-  Result<> copy_live(DirtyTracker& tracker);
+  /// `piece_copied` is called after each of a few MiB.
+  Result<> copy_live(DirtyTracker& tracker, const std::function<void()>& piece_copied);
   /// All that is pending, as the last part of memory.
   Result<> copy_stopped();
 

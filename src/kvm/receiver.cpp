@@ -138,8 +138,12 @@ Result<> Receiver::load() {
         ErrorCode::failed, "the memory that has come is not the memory that was sent: its checksum is wrong",
         "try again; if it happens again, look for broken memory or a broken network between the hosts");
   }
+  std::vector<CpuidEntries> cpuid;
+  for (const auto& vcpu : state->vcpus) cpuid.push_back(vcpu.cpuid);
+  if (auto even = check_even(needs_.cpuid, cpuid); !even) return even;
   if (auto loaded = load_state(*state); !loaded) return loaded;
   // It may be sent on from here, and then needs what it needed there.
+  machine_.cpuid = std::move(cpuid);
   machine_.shape.cpuid = needs_.cpuid;
   machine_.shape.msrs = needs_.msrs;
   machine_.shape.tsc_khz = needs_.tsc_khz;

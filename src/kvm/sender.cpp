@@ -16,6 +16,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+constexpr std::chrono::milliseconds kTellEvery{100};
 // A round of fewer pages tells nothing about how fast pages go.
 constexpr std::uint64_t kPagesThatTell = 64;
 
@@ -51,7 +52,7 @@ Sender::Sender(MachineParts& machine, int socket, const SendOptions& options,
 }
 
 Result<SendReport> Sender::run() {
-  if (auto movable = check_movable(needs_); !movable) return fail(movable.error());
+  if (auto movable = check_movable(needs_, machine_.cpuid); !movable) return fail(movable.error());
   if (auto agreed = agree(); !agreed) return fail(agreed.error());
   if (auto begun = begin_tracking(); !begun) return fail(begun.error());
   // From here on whatever fails leaves through the destructors: the guest goes on, dirty logging ends.
@@ -60,6 +61,7 @@ Result<SendReport> Sender::run() {
   if (auto copied = stop_and_copy(guest); !copied) return fail(copied.error());
   if (auto loaded = await_loaded(); !loaded) return fail(loaded.error());
   guest.keep();
+  machine_.tracker_left = std::move(tracker_);
   report_.sent = Bytes{output_.sent()};
   return report_;
 }
@@ -113,7 +115,13 @@ Result<> Sender::copy_round() {
   const auto begin = SteadyClock::now();
   const auto pages = copier_->pages();
   const auto zero_pages = copier_->zero_pages();
-  if (auto copied = copier_->copy_live(*tracker_); !copied) return copied;
+  auto told = begin;
+  const auto tell = [&] {
+    if (since(told) < kTellEvery) return;
+    told = SteadyClock::now();
+    report_progress(false);
+  };
+  if (auto copied = copier_->copy_live(*tracker_, tell); !copied) return copied;
   const Round round{copier_->pages() - pages, copier_->zero_pages() - zero_pages, since(begin)};
   note_rate(round.pages, round.zero_pages, round.duration);
   report_.rounds.push_back(round);
@@ -132,15 +140,15 @@ void Sender::note_rate(std::uint64_t pages, std::uint64_t zero_pages, std::chron
 Result<Sender::Next> Sender::decide() {
   const Bytes remaining{copier_->pending() * kPageSize};
   const auto terms = terms_of(options_);
-  const auto limit = pacing::downtime_limit(round(), terms);
+  const auto limit = std::max(pacing::downtime_limit(round(), terms), machine_.allowed_pause.load());
   const auto expected = std::chrono::duration<double>(static_cast<double>(remaining.count) /
                                                       static_cast<double>(rate_.bytes_per_second));
   if (expected <= limit) return Next::stop;
   const auto verdict =
       convergence_.judge(round(), remaining, pacing::is_largest_limit(limit, terms), SteadyClock::now());
   slowed_.slow_down(verdict.slowdown);
-  if (!verdict.hopeless) return Next::another_round;
-  if (options_.pause_if_stalled) return Next::stop;
+  if (!verdict.hopeless || options_.on_stall == OnStall::go_on) return Next::another_round;
+  if (options_.on_stall == OnStall::pause) return Next::stop;
   return fail(ErrorCode::not_converging,
               fmt::format("the guest changes its memory faster than {} take it: {} are left after {} rounds",
                           to_string(rate_), to_string(remaining), report_.rounds.size()),
@@ -151,7 +159,7 @@ Result<Sender::Next> Sender::decide() {
 // and the last look at the dirty log must see that.
 Result<> Sender::stop_and_copy(PausedGuest& guest) {
   const auto begin = SteadyClock::now();
-  deadline_ = begin + options_.patience;
+  deadline_ = begin + options_.patience + machine_.allowed_pause.load();
   connection_.finish_by(deadline_);
   if (auto paused = guest.pause(); !paused) return paused;
   report_.stopping = since(begin);

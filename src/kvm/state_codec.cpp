@@ -3,15 +3,24 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string_view>
+#include <unordered_set>
 
 #include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 
+#include "kvm/stream_names.hpp"
 #include "vmigrate/kvm_state.pb.h"
 
 namespace vmigrate::kvm {
 namespace {
 
 constexpr std::uint32_t kVersion = 1;
+// KVM_MAX_CPUID_ENTRIES is 256; kernels list some hundred MSRs, and have 32764 memory slots at most.
+constexpr int kMostCpuidEntries = 256;
+constexpr int kMostMsrs = 4096;
+constexpr int kMostSlots = 32768;
 
 template <class Structure>
 std::string bytes_of(const Structure& structure) {
@@ -108,6 +117,9 @@ Result<> take_fpu(VcpuState& vcpu, const kvm_state::VcpuState& message, const Ne
 
 Result<VcpuState> take_vcpu(const kvm_state::VcpuState& message, const Needs& needs) {
   VcpuState vcpu;
+  if (message.cpuid_size() > kMostCpuidEntries || message.msrs_size() > static_cast<int>(needs.msrs.size()))
+    return bad(fmt::format("the state has {} CPUID entries and {} MSRs of a vCPU", message.cpuid_size(),
+                           message.msrs_size()));
   vcpu.cpuid = take_cpuid(message.cpuid());
   vcpu.tsc_khz = message.tsc_khz();
   if (auto taken = take(vcpu.mp_state, message.mp_state(), "MP state"); !taken) return fail(taken.error());
@@ -160,6 +172,38 @@ Result<> take_digest(State& state, const kvm_state::State& message) {
   const auto digest = as_byte_view(message.stream_digest());
   if (digest.size() != state.stream_digest.size()) return bad("the state has no checksum of the memory");
   std::copy(digest.begin(), digest.end(), state.stream_digest.begin());
+  return {};
+}
+
+/// A field of two bytes becomes an object of fifty: before that is done, all but the devices' state, which
+/// stays bytes, has to be as small as it can be for so many vCPUs.
+Result<> check_sizes(ByteView bytes, std::uint32_t vcpus) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::CodedInputStream input(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                               static_cast<int>(bytes.size()));
+  std::size_t small = 0;
+  while (const auto tag = input.ReadTag()) {
+    const auto before = input.CurrentPosition();
+    if (!WireFormatLite::SkipField(&input, tag)) return bad("the VM's state cannot be read: it is broken");
+    const bool devices = WireFormatLite::GetTagFieldNumber(tag) == kvm_state::State::kDevicesFieldNumber;
+    small += devices ? 0 : static_cast<std::size_t>(input.CurrentPosition() - before) + 1;
+  }
+  if (small <= largest_state(vcpus) - kLargestDevices) return {};
+  return bad(
+      fmt::format("the VM's state has {} bytes beside its devices, too many for {} vCPUs", small, vcpus));
+}
+
+Result<> check_counts(const kvm_state::Needs& message) {
+  if (message.slots_size() > kMostSlots || message.cpuid_size() > kMostCpuidEntries ||
+      message.msrs_size() > kMostMsrs) {
+    return bad(fmt::format("the VM's list of needs is too long: {} memory slots, {} CPUID entries, {} MSRs",
+                           message.slots_size(), message.cpuid_size(), message.msrs_size()));
+  }
+  std::unordered_set<std::string_view> names;
+  for (const auto& slot : message.slots()) {
+    if (!names.insert(slot.name()).second)
+      return bad(fmt::format("the VM has two memory slots that are called '{}'", slot.name()));
+  }
   return {};
 }
 
@@ -220,6 +264,7 @@ ByteBuffer encode(const State& state) {
 Result<Needs> decode_needs(ByteView bytes) {
   kvm_state::Needs message;
   if (auto parsed = parse(message, bytes, "list of needs"); !parsed) return fail(parsed.error());
+  if (auto checked = check_counts(message); !checked) return fail(checked.error());
   Needs needs;
   needs.processor_vendor = message.processor_vendor();
   for (const auto& slot : message.slots()) {
@@ -239,6 +284,7 @@ Result<Needs> decode_needs(ByteView bytes) {
 
 Result<State> decode_state(ByteView bytes, const Needs& needs) {
   kvm_state::State message;
+  if (auto checked = check_sizes(bytes, needs.vcpus); !checked) return fail(checked.error());
   if (auto parsed = parse(message, bytes, "state"); !parsed) return fail(parsed.error());
   State state;
   if (auto taken = take_digest(state, message); !taken) return fail(taken.error());
@@ -253,6 +299,8 @@ Result<State> decode_state(ByteView bytes, const Needs& needs) {
   auto board = take_board(message, needs);
   if (!board) return fail(board.error());
   state.board = std::move(*board);
+  if (message.removed_slots_size() > static_cast<int>(needs.slots.size()))
+    return bad(fmt::format("the state has {} removed memory slots", message.removed_slots_size()));
   state.removed_slots.assign(message.removed_slots().begin(), message.removed_slots().end());
   state.devices = copy_of(as_byte_view(message.devices()));
   return state;

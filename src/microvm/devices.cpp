@@ -90,6 +90,11 @@ void Devices::type(std::string_view text) {
   input_ += text;
 }
 
+void Devices::await_output(std::chrono::milliseconds patience) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, patience, [&] { return ended_ || !lines_.empty(); });
+}
+
 std::vector<std::string> Devices::take_lines() {
   const std::lock_guard lock(mutex_);
   return std::exchange(lines_, {});

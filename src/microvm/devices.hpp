@@ -34,6 +34,8 @@ class Devices {
 
   /// For the console: what the guest reads next.
   void type(std::string_view text);
+  /// Waits until the guest has written a line or has ended, or `patience` has.
+  void await_output(std::chrono::milliseconds patience);
   /// The lines that the guest has written since the last time.
   std::vector<std::string> take_lines();
   /// Waits for a line that contains `text`, and takes all lines up to it. Nothing if the guest has ended, or

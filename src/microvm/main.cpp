@@ -1,131 +1,95 @@
-#include <cstdio>
-#include <iostream>
-#include <thread>
+#include <memory>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include "microvm/virtual_machine.hpp"
+#include "microvm/agent.hpp"
+#include "microvm/standalone.hpp"
+#include "microvm/standby.hpp"
 
-// vmigrate-microvm: boots an image, or waits for a VM on a socket. Lines on standard input are for the guest,
-// but for "!send PATH", which moves it to whoever listens there.
+// vmigrate-microvm: a small VM that vmigrate can move; its reference for VMMs that embed the engine, and its
+// test bed.
 namespace vmigrate::microvm {
 namespace {
 
-// The handover: the source will not run the guest again. Whoever gets it may.
-constexpr char kRelinquished = 'R';
+struct Options {
+  Configuration configuration{};
+  std::string image{};
+  std::string incoming{};
+  std::string name{};
+  std::string id{};
+  bool standby = false;
+  AgentSettings agent{};
+  std::uint32_t first = 0;
+  std::uint32_t second = 0;
+};
 
-Result<FileDescriptor> open_socket(const std::string& path, bool listening) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail(ErrorCode::usage, "the socket's name is too long");
-  path.copy(address.sun_path, path.size());
-  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const auto* name = reinterpret_cast<const sockaddr*>(&address);
-  if (!listening) {
-    if (::connect(socket.get(), name, sizeof address) != 0) return fail_errno("connecting to " + path, errno);
-    return socket;
-  }
-  if (::bind(socket.get(), name, sizeof address) != 0 || ::listen(socket.get(), 1) != 0) {
-    return fail_errno("listening on " + path, errno);
-  }
-  FileDescriptor connection(::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!connection) return fail_errno("waiting on " + path, errno);
-  ::unlink(path.c_str());
-  return connection;
+Result<std::unique_ptr<VirtualMachine>> make(const Options& options) {
+  auto vm = VirtualMachine::create(options.configuration);
+  if (!vm || options.image.empty()) return vm;
+  const auto program = load_image(options.image);
+  if (!program) return fail(program.error());
+  if (auto booted = (*vm)->boot(*program, options.first, options.second); !booted)
+    return fail(booted.error());
+  return vm;
 }
 
-Result<> receive(VirtualMachine& vm, const std::string& path) {
-  const auto socket = open_socket(path, true);
-  if (!socket) return fail(socket.error());
-  const auto cancellation = Cancellation::create();
-  if (!cancellation) return fail(cancellation.error());
-  const auto received = vm.machine().receive(socket->get(), *cancellation);
-  if (!received) return fail(received.error());
-  char word = 0;
-  if (::read(socket->get(), &word, 1) == 1 && word == kRelinquished) return vm.machine().claim();
-  return fail(ErrorCode::needs_attention, "the source did not say that it has given the VM up");
+/// The VM is `migrated`'s to move.
+int serve_registered(const Options& options, std::unique_ptr<VirtualMachine> vm) {
+  auto id = options.id.empty() ? VmId::random() : VmId::parse(options.id);
+  if (!id) return report(id.error());
+  if (auto checked = check_name(options.name); !checked) return report(checked.error());
+  Agent agent(options.agent, Identity{*id, options.name}, std::move(vm));
+  const auto served = agent.serve();
+  return served ? 0 : report(served.error());
 }
 
-/// On success the guest is the other's.
-Result<> send(VirtualMachine& vm, const std::string& path) {
-  const auto socket = open_socket(path, false);
-  if (!socket) return fail(socket.error());
-  const auto cancellation = Cancellation::create();
-  if (!cancellation) return fail(cancellation.error());
-  const auto sent = vm.machine().send(socket->get(), {}, *cancellation);
-  if (!sent) return fail(sent.error());
-  // If this does not arrive nobody runs it; that it has not arrived cannot be known, so it stays stopped.
-  if (::send(socket->get(), &kRelinquished, 1, MSG_NOSIGNAL) != 1)
-    return fail_errno("giving the VM up", errno);
-  fmt::print(stderr, "sent in {} rounds, {}\n", sent->rounds.size(), to_string(sent->sent));
-  return {};
-}
-
-int report(const Error& error) {
-  fmt::print(stderr, "vmigrate-microvm: {}\n", error.message);
-  return exit_code(error.code);
-}
-
-void show_console(const std::stop_token& stop, Devices& devices) {
-  while (!stop.stop_requested()) {
-    const auto line = devices.await_line("", std::chrono::seconds(1));
-    if (!line.empty()) fmt::print("{}\n", line);
-    std::fflush(stdout);
-  }
-}
-
-int serve(VirtualMachine& vm) {
-  vm.run();
-  const std::jthread console([&](const std::stop_token& stop) { show_console(stop, vm.devices()); });
-  constexpr std::string_view send_command = "!send ";
-  for (std::string line; std::getline(std::cin, line);) {
-    if (!line.starts_with(send_command)) {
-      vm.devices().type(line + "\n");
-    } else if (auto sent = send(vm, line.substr(send_command.size())); sent) {
-      return 0;
-    } else if (report(sent.error()); !vm.is_running()) {
-      return exit_code(ErrorCode::needs_attention);
-    }
-  }
-  return 0;
-}
-
-int run(const Configuration& configuration, const std::string& image, const std::string& incoming,
-        std::uint32_t first, std::uint32_t second) {
-  auto vm = VirtualMachine::create(configuration);
+int run(const Options& options) {
+  if (options.standby) return stand_by(options.agent);
+  auto vm = make(options);
   if (!vm) return report(vm.error());
-  if (!incoming.empty()) {
-    if (auto received = receive(**vm, incoming); !received) return report(received.error());
-    return serve(**vm);
-  }
-  const auto program = load_image(image);
-  if (!program) return report(program.error());
-  if (auto booted = (*vm)->boot(*program, first, second); !booted) return report(booted.error());
-  return serve(**vm);
+  if (!options.name.empty()) return serve_registered(options, std::move(*vm));
+  return options.incoming.empty() ? serve(**vm) : receive_and_serve(**vm, options.incoming);
 }
 
 }  // namespace
 }  // namespace vmigrate::microvm
 
 int main(int count, char** arguments) {
-  CLI::App application("A small VM that vmigrate can move");
-  vmigrate::microvm::Configuration configuration;
+  CLI::App application(
+      "A small VM that vmigrate can move. With --name it is a VM of this host's migrated, as a libvirt "
+      "domain is; with "
+      "--standby this host takes in such VMs. With neither, lines on standard input are for the guest, but "
+      "for "
+      "\"!send PATH\", which moves it to a vmigrate-microvm --incoming PATH, and \"!resume\".",
+      "vmigrate-microvm");
+  vmigrate::microvm::Options options;
+  options.agent.socket = "/run/vmigrate/vmms.sock";
   std::uint64_t mib = 32;
-  std::string image;
-  std::string incoming;
-  std::uint32_t first = 0;
-  std::uint32_t second = 0;
-  application.add_option("--memory", mib, "MiB")->check(CLI::Range(2, 1 << 20));
-  application.add_option("--vcpus", configuration.vcpus, "1 to 4");
-  application.add_option("--first", first, "A number for the guest");
-  application.add_option("--second", second, "Another one");
-  auto* boot = application.add_option("--image", image, "A flat image or a 32-bit ELF program");
-  application.add_option("--incoming", incoming, "Wait for a VM on this Unix socket")->excludes(boot);
+  auto* image = application.add_option("--image", options.image, "A flat image or a 32-bit ELF program");
+  application.add_option("--memory", mib, "MiB")->check(CLI::Range(2, 1 << 20))->capture_default_str();
+  application.add_option("--vcpus", options.configuration.vcpus, "1 to 4")->capture_default_str();
+  application.add_option("--first", options.first, "A number for the guest");
+  application.add_option("--second", options.second, "Another one");
+  auto* name = application.add_option("--name", options.name, "What vmigrate is to call it")->needs(image);
+  application.add_option("--uuid", options.id, "Its UUID; otherwise a new one")->needs(name);
+  auto* standby =
+      application.add_flag("--standby", options.standby, "Wait for VMs to arrive, one after the other")
+          ->excludes(image);
+  application.add_option("--socket", options.agent.socket, "Where migrated listens for VMMs")
+      ->capture_default_str();
+  application.add_option(
+      "--console-folder", options.agent.console_folder,
+      "The guest's serial console is NAME.console there, and NAME.input is typed; otherwise "
+      "standard output");
+  application
+      .add_option("--incoming", options.incoming, "Wait for a VM on this Unix socket, without migrated")
+      ->excludes(image)
+      ->excludes(standby);
   CLI11_PARSE(application, count, arguments);
-  configuration.memory = vmigrate::microvm::memory_with_hole(mib << 20);
-  return vmigrate::microvm::run(configuration, image, incoming, first, second);
+  if (options.image.empty() && options.incoming.empty() && !options.standby) {
+    std::cerr << "vmigrate-microvm: one of --image, --standby and --incoming is needed\n";
+    return vmigrate::exit_code(vmigrate::ErrorCode::usage);
+  }
+  options.configuration.memory = vmigrate::microvm::memory_with_hole(mib << 20);
+  return vmigrate::microvm::run(options);
 }

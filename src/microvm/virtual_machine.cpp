@@ -208,6 +208,8 @@ void VirtualMachine::resume() {
 }
 
 Result<ByteBuffer> VirtualMachine::save_devices() {
+  if (auto failed = failure(); !failed.empty()) return fail(ErrorCode::failed, failed);
+  if (devices_.has_ended()) return fail(ErrorCode::failed, "the guest has ended");
   return devices_.save();
 }
 

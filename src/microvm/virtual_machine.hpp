@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,7 +21,8 @@
 namespace vmigrate::microvm {
 
 /// A small VM on KVM: memory, vCPUs with interrupt chips and timers in the kernel, and the Devices. Made
-/// stopped; it is for one thread at a time, but for what `machine()` and `devices()` allow.
+/// stopped; it is for one thread at a time, but for what `machine()` and `devices()` allow, is_running() and
+/// failure().
 class VirtualMachine : public kvm::Vmm {
  public:
   static Result<std::unique_ptr<VirtualMachine>> create(const Configuration& configuration);
@@ -38,6 +40,7 @@ class VirtualMachine : public kvm::Vmm {
   void watch(std::function<void(const kvm::Progress&)> watcher) { watcher_ = std::move(watcher); }
 
   kvm::Machine& machine() { return *machine_; }
+  const kvm::Machine& machine() const { return *machine_; }
   kvm::MachineDescription description() const;
   Devices& devices() { return devices_; }
   /// `slot`: as in the configuration.
@@ -70,7 +73,7 @@ class VirtualMachine : public kvm::Vmm {
   std::optional<kvm::Machine> machine_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
   std::function<void(const kvm::Progress&)> watcher_;
-  bool running_ = false;
+  std::atomic<bool> running_ = false;
   bool runs_when_resumed_ = false;  ///< pause() found it running
 };
 

@@ -42,6 +42,8 @@ void put(const hypervisor::DomainDescription& domain, wire::Domain* out) {
   out->set_vcpus(domain.vcpus);
   out->set_cpu_xml(domain.cpu_xml);
   out->set_migratable_xml(domain.migratable_xml);
+  out->set_vmm(domain.vmm);
+  out->set_vmm_description(text_of(domain.vmm_description));
   for (const auto& disk : domain.disks) {
     auto* to = out->add_disks();
     to->set_target(disk.target);
@@ -82,6 +84,8 @@ Result<hypervisor::DomainDescription> take(const wire::Domain& in) {
   domain.vcpus = in.vcpus();
   domain.cpu_xml = in.cpu_xml();
   domain.migratable_xml = in.migratable_xml();
+  domain.vmm = in.vmm();
+  domain.vmm_description = bytes_of(in.vmm_description());
   for (const auto& from : in.disks()) {
     hypervisor::Disk disk;
     disk.target = from.target();

@@ -273,7 +273,7 @@ void DestinationMigration::finish_incoming() {
   if (!answer.loaded) {
     return apply(destination::Failed{{ErrorCode::failed,
                                       fmt::format("{} could not load the VM: {}", edges_.host, answer.reason),
-                                      "look into QEMU's log there (/var/log/libvirt/qemu)"}});
+                                      answer.hint}});
   }
   hypervisor_answer_ = std::move(answer.message);
   apply(destination::Loaded{});

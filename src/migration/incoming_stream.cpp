@@ -52,8 +52,8 @@ Result<> IncomingStream::receive_all() {
 
 Result<> IncomingStream::hand_to_qemu(ByteView bytes) {
   if (!write_to_qemu(bytes)) {
-    return fail(ErrorCode::failed, "QEMU on the destination stopped taking the VM's memory",
-                "look into its log there (/var/log/libvirt/qemu)");
+    return fail(ErrorCode::failed, "the destination's hypervisor stopped taking the VM's memory",
+                "look into its log there (QEMU's are in /var/log/libvirt/qemu)");
   }
   const std::lock_guard lock(mutex_);
   digester_.update(bytes);

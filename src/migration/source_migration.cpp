@@ -194,6 +194,7 @@ Result<> SourceMigration::begin() {
   if (auto written = record(state_); !written) return written;
   downtime_limit_ = downtime_limit(1, terms());
   options.max_pause = downtime_limit_;
+  options.longest_pause = options_.max_pause;
   options.bandwidth = options_.bandwidth;
   options.keep_source_definition = options_.keep_source_definition;
   options.max_slowdown = options_.max_slowdown;
@@ -522,6 +523,7 @@ void SourceMigration::reclaim_here() {
   }
   switch (*state) {
     case DomainState::running: return apply(source::VmIsBack{});
+    case DomainState::unknown: return retry([this] { reclaim_here(); });
     case DomainState::paused:
     case DomainState::incoming:
       if (record_.runs) {

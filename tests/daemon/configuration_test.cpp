@@ -43,7 +43,8 @@ std::string all_of(const Configuration& configuration) {
   std::string text;
   for (const auto& part :
        {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate, c.tls.key, c.tls.ca,
-        c.paths.control_socket, c.paths.runtime, c.paths.state, c.control.group, c.hypervisor.rpc_socket,
+        c.paths.control_socket, c.paths.vmm_socket, c.paths.runtime, c.paths.state, c.control.group,
+        std::string(c.hypervisor.libvirt ? "yes" : "no"), c.hypervisor.rpc_socket,
         to_string(c.migration.max_pause), to_string(c.migration.bandwidth), c.log.level}) {
     text += part + "|";
   }
@@ -54,8 +55,9 @@ std::string all_of(const Configuration& configuration) {
 TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
                                    "|0.0.0.0|16510|/etc/vmigrate/host.pem|/etc/vmigrate/host.key|"
-                                   "/etc/vmigrate/ca.pem|/run/vmigrate/migrated.sock|/run/vmigrate|"
-                                   "/var/lib/vmigrate|libvirt||300 ms|0 B/s|info|");
+                                   "/etc/vmigrate/ca.pem|/run/vmigrate/migrated.sock|"
+                                   "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
+                                   "yes||300 ms|0 B/s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -71,11 +73,13 @@ TEST(Configuration, EveryOptionIsTakenOver) {
     ca = "/a/ca.pem"
     [paths]
     control_socket = "/a/sock"
+    vmm_socket = "/a/vmms"
     runtime = "/a/run"
     state = "/a/state"
     [control]
     group = "kvm"
     [hypervisor]
+    libvirt = "no"
     rpc_socket = "/a/libvirt-sock"
     [migration]
     max_pause = "1.5s"
@@ -86,8 +90,8 @@ TEST(Configuration, EveryOptionIsTakenOver) {
     address = "10.0.0.2"
   )");
   EXPECT_EQ(all_of(configuration),
-            "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/run|/a/state|kvm|"
-            "/a/libvirt-sock|1.5 s|250 MB/s|debug|"
+            "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/vmms|/a/run|/a/state|kvm|"
+            "no|/a/libvirt-sock|1.5 s|250 MB/s|debug|"
             "hostb=10.0.0.2:16510|");
 }
 
@@ -117,8 +121,8 @@ TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
   const auto packaged = uncommented(content_of(PACKAGED_CONFIGURATION));
   const auto manual = content_of(MANUAL_PAGE);
   for (const std::string option :
-       {"name", "address", "port", "certificate", "key", "ca", "control_socket", "runtime", "state", "group",
-        "rpc_socket", "max_pause", "bandwidth", "level"}) {
+       {"name", "address", "port", "certificate", "key", "ca", "control_socket", "vmm_socket", "runtime",
+        "state", "group", "libvirt", "rpc_socket", "max_pause", "bandwidth", "level"}) {
     std::smatch line;
     ASSERT_TRUE(std::regex_search(packaged, line, std::regex(fmt::format("\n{} = (.*)\n", option))))
         << option;

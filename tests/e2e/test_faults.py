@@ -85,7 +85,8 @@ def nothing_left(lab, guest, name):
     for host in lab.hosts.values():
         processes.wait_until(lambda: len(host.qemus()) == (host.name == name), PATIENCE, f"{host.name}'s QEMUs to be gone")
         assert (GUEST in host.domains()) == (host.name == name), host.domains()
-        left = [entry for entry in os.listdir(host.inner("/run/vmigrate")) if not entry.startswith("migrated.sock")]
+        left = [entry for entry in os.listdir(host.inner("/run/vmigrate"))
+                if not entry.startswith(("migrated.sock", "vmms"))]
         assert not left, left
 
 

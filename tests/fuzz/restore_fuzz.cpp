@@ -5,7 +5,7 @@
 #include "fuzz.hpp"
 #include "migration/batch_opening.hpp"
 #include "migration/batch_receiver.hpp"
-#include "reduce/block.hpp"
+#include "reduce/lz4.hpp"
 #include "reduce/compressor.hpp"
 #include "reduce/frame_header.hpp"
 #include "stream/decoder.hpp"
@@ -56,7 +56,7 @@ void check_content(Input in) {
     const stream::PagePlace place{choice % 2, std::uint64_t{in.number(1) % 16} * stream::kPageSize,
                                   choice % 4 == 2};
     if (choice % 32 == 31) {
-      ends.writer.passed_by(place);
+      ends.writer.went_as_it_is(place);
       continue;
     }
     // Few contents, so that many are alike; and a few words that differ.
@@ -110,7 +110,7 @@ std::vector<ByteBuffer> seeds() {
   const auto [head, body] = std::pair(ByteView(reduced).first(reduce::kHeaderBytes),
                                       ByteView(reduced).subspan(reduce::kHeaderBytes));
   Seed block;
-  block.raw(head).raw(reduce::pack_block(body));
+  block.raw(head).raw(reduce::pack_lz4(body));
   Seed mixed;
   framed(mixed.number(lane, 1).number(30, 1).raw(opening), reduce::Method::lz4, block.bytes());
   framed(mixed, reduce::Method::as_it_is, stream::sample_stream());

@@ -3,6 +3,9 @@
  *
  * Pages from 1 MiB to 25 MiB hold (number of the pass + address of the page) in their first and last words. After each
  * pass a byte goes to the serial port: '.', or '!' when a page did not hold what the pass before had left there.
+ *
+ * A VMM that starts programs in 32-bit mode begins at `flat_start`; with LINES each byte is a line, for a console that
+ * shows lines.
  */
 #define FIRST 0x100000
 #define END 0x1900000
@@ -29,6 +32,8 @@ _start:
 flat:
         movw    $16, %ax
         movw    %ax, %ds
+        .globl  flat_start
+flat_start:
         xorl    %esi, %esi              /* number of the pass */
         movl    $FIRST, %edi
 fill:
@@ -58,6 +63,10 @@ write:
         movb    %cl, %al
         movw    $SERIAL, %dx
         outb    %al, %dx
+#ifdef LINES
+        movb    $'\n', %al
+        outb    %al, %dx
+#endif
         jmp     pass
 bad:
         movb    $'!', %cl

@@ -163,6 +163,17 @@ TEST_F(Mismatch, ASlotMore) {
   expect_refused(there, "2 memory slots are there and 3 here");
 }
 
+TEST_F(Mismatch, IsSeenBeforehandByTheNeedsAlone) {
+  const auto source = make(usual());
+  const auto needs = source->machine().needs();
+  ASSERT_TRUE(needs) << needs.error().message;
+  EXPECT_TRUE(make(usual())->machine().check(*needs));
+  const auto checked = make(usual(2))->machine().check(*needs);
+  ASSERT_FALSE(checked);
+  EXPECT_NE(checked.error().message.find("it has 1 vCPUs, and 2 are here"), std::string::npos);
+  EXPECT_FALSE(source->machine().check(ByteView(*needs).first(needs->size() / 2)));
+}
+
 TEST_F(Mismatch, MoreVcpus) {
   expect_refused(usual(2), "it has 1 vCPUs, and 2 are here");
 }

@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <functional>
 #include <thread>
+#include <vector>
 
 #include <sys/socket.h>
 
@@ -64,6 +66,41 @@ TEST_F(Interruption, CancelledInEveryRoundTheGuestRunsOn) {
     expect_as_if_nothing_had_been(*source);
   }
   expect_a_move_succeeds(*source);
+}
+
+TEST_F(Interruption, RoundsWithoutEndEndWhenALongerPauseIsAllowed) {
+  const auto source = start_checker(usual());
+  auto options = never_ending();
+  options.on_stall = OnStall::go_on;
+  std::uint32_t last = 0;
+  source->watch([&](const Progress& progress) {
+    last = progress.round;
+    if (progress.round == 8 && !progress.stopped) source->machine().allow_pause(std::chrono::minutes(1));
+    source->machine().mark_dirty(1, 0, kPageSize);
+  });
+  const auto destination = make(source->configuration());
+  const auto moved = move(*source, *destination, options);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  EXPECT_EQ(last, 9U);
+  destination->run();
+  expect_good_memory(*destination);
+}
+
+TEST_F(Interruption, ProgressIsToldWithinARound) {
+  const auto source = start_checker(usual());
+  auto options = never_ending();
+  options.max_pause = Milliseconds(300);
+  options.bandwidth = Rate{10'000'000};
+  std::vector<std::uint64_t> first_round;
+  source->watch([&](const Progress& progress) {
+    if (progress.round == 1) first_round.push_back(progress.remaining.count);
+  });
+  const auto destination = make(source->configuration());
+  const auto moved = move(*source, *destination, options);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  ASSERT_GT(first_round.size(), 1U);
+  EXPECT_TRUE(std::is_sorted(first_round.rbegin(), first_round.rend()));
+  EXPECT_GT(first_round.front(), first_round.back());
 }
 
 TEST_F(Interruption, CancelledWithTheGuestStoppedItGoesOn) {

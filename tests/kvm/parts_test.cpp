@@ -173,6 +173,19 @@ TEST(Compatibility, EverythingThatDiffersIsNamed) {
   EXPECT_NE(refusal(needs, some_host()).find("KVM_SET_SREGS2"), std::string::npos);
 }
 
+TEST(Compatibility, VcpusThatDifferAreRefusedByName) {
+  const CpuidEntries first{entry(1, 0, 0, 0, 1U << 25), entry(0xb, 0, 0, 0, 0)};
+  const CpuidEntries same{entry(1, 0, 1U << 24, 0, 1U << 25), entry(0xb, 0, 0, 0, 1)};
+  const CpuidEntries more{entry(1, 0, 0, 1U << 28, 1U << 25)};
+  EXPECT_TRUE(check_even(first, {first, same}));
+  EXPECT_TRUE(check_even(more, {more, first}));
+  const auto uneven = check_even(first, {first, same, more});
+  ASSERT_FALSE(uneven);
+  EXPECT_EQ(uneven.error().code, ErrorCode::refused);
+  EXPECT_NE(uneven.error().message.find("vCPU 2 has features that the first has not: avx"), std::string::npos)
+      << uneven.error().message;
+}
+
 State some_state() {
   State state;
   state.stream_bytes = 7;
@@ -216,6 +229,37 @@ TEST(StateCodec, WhatWasNotAgreedOnIsRefused) {
   EXPECT_TRUE(refused([](State& s) { s.board.interrupt_chips.pop_back(); }));
   EXPECT_TRUE(refused([](State& s) { s.board.interrupt_chips[0].chip_id = 2; }));
   EXPECT_TRUE(refused([](State& s) { s.board.timer_chip.reset(); }));
+}
+
+TEST(StateCodec, MoreThanAnyVmHasIsRefused) {
+  const auto refused = [](auto change) {
+    auto needs = some_needs();
+    change(needs);
+    return !decode_needs(encode(needs));
+  };
+  EXPECT_FALSE(refused([](Needs& n) { n.slots.push_back({"high", 0x100000, 0x1000, false}); }));
+  EXPECT_TRUE(refused([](Needs& n) { n.slots.push_back(n.slots[0]); }));
+  EXPECT_FALSE(refused([](Needs& n) { n.cpuid.resize(256); }));
+  EXPECT_TRUE(refused([](Needs& n) { n.cpuid.resize(257); }));
+  EXPECT_TRUE(refused([](Needs& n) { n.msrs.resize(4097); }));
+  auto state = some_state();
+  state.vcpus[0].cpuid.resize(257);
+  EXPECT_FALSE(decode_state(encode(state), some_needs()));
+  state = some_state();
+  state.removed_slots = {"low", "low"};
+  EXPECT_FALSE(decode_state(encode(state), some_needs()));
+}
+
+TEST(StateCodec, AStateThatIsLargerThanItsVcpusIsNotUnpacked) {
+  auto state = some_state();
+  state.devices.resize(std::size_t{1} << 20);
+  EXPECT_TRUE(decode_state(encode(state), some_needs()));
+  // Two bytes each: empty names of removed slots.
+  auto bytes = encode(some_state());
+  for (int i = 0; i < 100'000; ++i) bytes.insert(bytes.end(), {std::byte{8 << 3 | 2}, std::byte{0}});
+  const auto decoded = decode_state(bytes, some_needs());
+  ASSERT_FALSE(decoded);
+  EXPECT_NE(decoded.error().message.find("beside its devices"), std::string::npos) << decoded.error().message;
 }
 
 RC_GTEST_PROP(StateCodec, AnyBytesAreReadOrRefused,

@@ -10,12 +10,21 @@ from .processes import run
 SIZE = 1 << 20
 
 
+def assemble(program, *options):
+    run("gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-m,elf_i386,-N,--build-id=none,-Ttext=0x7c00",
+        *options, "-o", program, GUESTS / "writer.S")
+
+
+def make_flat_program(path):
+    """The same as an ELF program for a VMM that has no firmware: a line a pass."""
+    assemble(path, "-Wl,-e,flat_start", "-DLINES")
+
+
 def make_boot_disk(path):
     """Assembles tests/guests/writer.S into the first 512 bytes of the raw disk `path`."""
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "program"
-        run("gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-m,elf_i386,-N,--build-id=none,-Ttext=0x7c00,"
-            "--oformat=binary", "-o", program, GUESTS / "writer.S")
+        assemble(program, "-Wl,--oformat=binary")
         block = program.read_bytes()
     if len(block) != 512:
         raise LabError(f"the boot block has {len(block)} bytes")

@@ -7,7 +7,8 @@
  *
  * By index modulo 8: 0 is written once and never again; 1 is now and then made all zeros; the rest is written in random
  * order. Every vCPU has the pages of its own number modulo the number of vCPUs. A table in the same memory says what
- * was last written to each page. "s" on the console is answered with "pages=N bad=B sequence=S".
+ * was last written to each page. "s" on the console is answered with "pages=N bad=B sequence=S". From a "w" on it is a
+ * fork detector as well: every 50 ms it prints "watch SEQUENCE NONCE", see fork_detector.c.
  *
  * On a host whose KVM emulates every instruction all bytes of a page would take too long: one word in 64 is written.
  */
@@ -125,8 +126,22 @@ static void scan_all(uint32_t count, uint32_t pages) {
   print("\n");
 }
 
+static void watch(void) {
+  static uint32_t sequence;
+  static uint32_t last;
+  const uint32_t now = ticks();
+  if (now - last < 50) return;
+  last = now;
+  print("watch ");
+  print_number(++sequence);
+  print(" ");
+  print_number(in32(kRandomPort));
+  print("\n");
+}
+
 void guest_main(uint32_t number, uint32_t count, uint32_t pages, uint32_t rate) {
   struct vcpu* vcpu = &vcpus[number];
+  int watching = 0;
   pages -= pages % count;
   vcpu->random = 0x12345u + number;
   vcpu->due_from = ticks();
@@ -138,8 +153,11 @@ void guest_main(uint32_t number, uint32_t count, uint32_t pages, uint32_t rate) 
     write_some(vcpu, number, count, pages, due(vcpu, rate / count));
     if (number != 0) {
       if (vcpu->scanned != scan) scan_own(vcpu, number, count, pages);
-    } else if (typed() == 's') {
-      scan_all(count, pages);
+      continue;
     }
+    const char letter = typed();
+    if (letter == 's') scan_all(count, pages);
+    if (letter == 'w') watching = 1;
+    if (watching) watch();
   }
 }
