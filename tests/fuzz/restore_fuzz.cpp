@@ -5,9 +5,9 @@
 #include "fuzz.hpp"
 #include "migration/batch_opening.hpp"
 #include "migration/batch_receiver.hpp"
-#include "reduce/lz4.hpp"
 #include "reduce/compressor.hpp"
 #include "reduce/frame_header.hpp"
+#include "reduce/lz4.hpp"
 #include "stream/decoder.hpp"
 
 namespace vmigrate::fuzz {
