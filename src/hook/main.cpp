@@ -29,14 +29,19 @@ Result<VmId> read_id(std::istream& in) {
   return VmId::parse(document.child("domain").child_value("uuid"));
 }
 
+bool is_there(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) || error;
+}
+
 /// An error is the reason why the VM must not be started.
 Result<> allow_start(const std::string& configuration_file) {
-  const auto configuration = daemon::load_configuration(configuration_file);
-  // Without it one cannot know which VMs were handed over.
+  Result<daemon::Configuration> configuration;
+  if (is_there(configuration_file)) configuration = daemon::load_configuration(configuration_file);
+  // Without it one cannot know where it is written which VMs were handed over.
   if (!configuration) return fail(configuration.error());
   const std::string path = configuration->paths.state + "/journal.db";
-  std::error_code error;
-  if (!std::filesystem::exists(path, error) && !error) return {};
+  if (!is_there(path)) return {};
   const auto vm = read_id(std::cin);
   if (!vm) return fail(vm.error());
   const auto journal = handover::open_journal(path);
