@@ -1,5 +1,6 @@
 #include "daemon/hypervisors.hpp"
 
+#include "handover/veto.hpp"
 #include "hypervisor/combined_hypervisor.hpp"
 #include "hypervisor/event_loop.hpp"
 #include "hypervisor/libvirt_hypervisor.hpp"
@@ -40,9 +41,11 @@ class LibvirtAndVmms : public Hypervisors {
 
 }  // namespace
 
-Result<std::unique_ptr<Hypervisors>> Hypervisors::create(const Configuration& configuration) {
+Result<std::unique_ptr<Hypervisors>> Hypervisors::create(const Configuration& configuration,
+                                                         handover::Journal& journal) {
   auto vmms = VmmHypervisor::create(
-      {configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms", configuration.host.name});
+      {configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms", configuration.host.name,
+       [&journal](const VmId& vm) { return handover::veto_of_start(journal, vm); }});
   if (!vmms) return fail(vmms.error());
   if (!configuration.hypervisor.libvirt) return std::make_unique<VmmsAlone>(std::move(*vmms));
   auto loop = hypervisor::EventLoop::create();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "daemon/configuration.hpp"
+#include "handover/journal.hpp"
 #include "hypervisor/hypervisor.hpp"
 
 namespace vmigrate::daemon {
@@ -11,7 +12,8 @@ namespace vmigrate::daemon {
 /// What runs VMs on this host: libvirt (unless it has none), and the VMMs that register.
 class Hypervisors {
  public:
-  static Result<std::unique_ptr<Hypervisors>> create(const Configuration& configuration);
+  static Result<std::unique_ptr<Hypervisors>> create(const Configuration& configuration,
+                                                     handover::Journal& journal);
   virtual ~Hypervisors() = default;
 
   /// All of them as one.

@@ -81,7 +81,7 @@ Result<> serve(const Configuration& configuration) {
   Board board(**history);
 
   // The edges: what runs VMs, the networks they are on, the other hosts.
-  auto hypervisors = Hypervisors::create(configuration);
+  auto hypervisors = Hypervisors::create(configuration, **journal);
   if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
   const Clock clock;

@@ -27,4 +27,10 @@ std::optional<Error> veto_of_start(const Record& latest) {
                   latest.peer, latest.vm_name)};
 }
 
+std::optional<Error> veto_of_start(Journal& journal, const VmId& vm) {
+  const auto latest = journal.latest(vm);
+  if (!latest) return latest.error();
+  return *latest ? veto_of_start(**latest) : std::nullopt;
+}
+
 }  // namespace vmigrate::handover

@@ -13,5 +13,7 @@ bool is_handed_over(const Record& latest);
 
 /// Why a VM must not be started on this host; nothing when it may. `latest`: the journal's record of it.
 std::optional<Error> veto_of_start(const Record& latest);
+/// The same, looked up. A journal that cannot be read is no yes.
+std::optional<Error> veto_of_start(Journal& journal, const VmId& vm);
 
 }  // namespace vmigrate::handover

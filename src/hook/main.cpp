@@ -46,10 +46,7 @@ Result<> allow_start(const std::string& configuration_file) {
   if (!vm) return fail(vm.error());
   const auto journal = handover::open_journal(path);
   if (!journal) return fail(journal.error());
-  const auto latest = (*journal)->latest(*vm);
-  if (!latest) return fail(latest.error());
-  if (!*latest) return {};
-  if (auto veto = handover::veto_of_start(**latest)) return fail(std::move(*veto));
+  if (auto veto = handover::veto_of_start(**journal, *vm)) return fail(std::move(*veto));
   return {};
 }
 

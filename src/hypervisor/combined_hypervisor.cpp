@@ -1,5 +1,7 @@
 #include "hypervisor/combined_hypervisor.hpp"
 
+#include <fmt/format.h>
+
 namespace vmigrate::hypervisor {
 
 Hypervisor& CombinedHypervisor::of(const VmId& vm) {
@@ -32,11 +34,26 @@ Result<DomainState> CombinedHypervisor::state(const VmId& vm) {
 }
 
 Result<std::vector<Finding>> CombinedHypervisor::check_outgoing(const DomainDescription& domain) {
-  return of(domain).check_outgoing(domain);
+  return with_twin(domain, of(domain).check_outgoing(domain));
 }
 
 Result<std::vector<Finding>> CombinedHypervisor::check_incoming(const DomainDescription& domain) {
-  return of(domain).check_incoming(domain);
+  return with_twin(domain, of(domain).check_incoming(domain));
+}
+
+/// A VM is of one of the two: which of them is asked about it depends on who has it.
+Result<std::vector<Finding>> CombinedHypervisor::with_twin(const DomainDescription& domain,
+                                                           Result<std::vector<Finding>> findings) {
+  if (!findings) return findings;
+  const bool of_vmm = !domain.vmm.empty();
+  const auto there = of_vmm ? libvirt_.state(domain.id) : vmms_.state(domain.id);
+  if (!there) return fail(there.error());
+  if (*there == DomainState::absent) return findings;
+  findings->push_back(
+      {ErrorCode::refused,
+       fmt::format("{} knows a VM with the UUID of {}", of_vmm ? "libvirt" : "a VMM", domain.name),
+       "a VM is either libvirt's or a VMM's: end, or undefine, the other one"});
+  return findings;
 }
 
 Result<std::unique_ptr<OutgoingMove>> CombinedHypervisor::begin_outgoing(const DomainDescription& domain,

@@ -28,6 +28,8 @@ class CombinedHypervisor : public Hypervisor {
  private:
   Hypervisor& of(const VmId& vm);
   Hypervisor& of(const DomainDescription& domain);
+  Result<std::vector<Finding>> with_twin(const DomainDescription& domain,
+                                         Result<std::vector<Finding>> findings);
 
   Hypervisor& libvirt_;
   VmmHypervisor& vmms_;

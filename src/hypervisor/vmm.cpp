@@ -45,7 +45,11 @@ Result<vmm::Reply> Vmm::ask(vmm::Request request, std::optional<Milliseconds> pa
   request.set_number(number);
   vmm::ToVmm message;
   *message.mutable_request() = std::move(request);
-  if (auto written = vmm::write_message(socket_.get(), message); !written) return fail(gone());
+  if (auto written = vmm::write_message(socket_.get(), message); !written) {
+    // Half a message may have gone out, behind which nothing is understood.
+    lose_connection();
+    return fail(gone());
+  }
   const auto asked = asked_.emplace(number, std::nullopt).first;
   const auto answered = [&] { return asked->second.has_value(); };
   if (patience)

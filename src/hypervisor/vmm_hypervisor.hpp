@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "hypervisor/hypervisor.hpp"
@@ -13,6 +15,8 @@ struct VmmOptions {
   std::string socket;  ///< where VMMs register
   std::string books;   ///< see VmmBooks
   std::string host;    ///< this host's name in findings
+  /// Why a VM that registers must not run here; nothing when it may. Not asked about VMs that are on record.
+  std::function<std::optional<Error>(const VmId&)> veto = [](const VmId&) { return std::nullopt; };
 };
 
 /// VMs of programs that run KVM guests themselves and have registered (proto/vmigrate/vmm.proto). They have

@@ -53,8 +53,13 @@ Result<std::optional<VmmProcess>> VmmProcess::find(const ProcessIdentity& identi
   auto file = open_process(identity.pid);
   if (!file && errno == ESRCH) return std::optional<VmmProcess>();
   if (!file) return fail_errno(fmt::format("looking for process {}", identity.pid), errno);
-  if (start_of(identity.pid) != identity.start) return std::optional<VmmProcess>();
-  return VmmProcess(identity, std::move(file));
+  const auto start = start_of(identity.pid);
+  VmmProcess process(identity, std::move(file));
+  // That it cannot be looked at is no sign of its end.
+  if (!start && !process.has_ended())
+    return fail(ErrorCode::failed, fmt::format("process {} cannot be looked at", identity.pid));
+  if (start != identity.start) return std::optional<VmmProcess>();
+  return process;
 }
 
 bool VmmProcess::await_end(Milliseconds patience) const {

@@ -46,15 +46,16 @@ std::string in_words(const VmmRecord& record) {
 
 }  // namespace
 
-Result<std::unique_ptr<VmmServer>> VmmServer::create(const std::string& socket, const std::string& books) {
+Result<std::unique_ptr<VmmServer>> VmmServer::create(const std::string& socket, const std::string& books,
+                                                     Veto veto) {
   auto opened = VmmBooks::open(books);
   if (!opened) return fail(opened.error());
   auto listener = vmm::Listener::create(socket);
   if (!listener) return fail(listener.error());
   FileDescriptor wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup) return fail_errno("making an event", errno);
-  auto server =
-      std::unique_ptr<VmmServer>(new VmmServer(std::move(*listener), std::move(*opened), std::move(wakeup)));
+  auto server = std::unique_ptr<VmmServer>(
+      new VmmServer(std::move(*listener), std::move(*opened), std::move(wakeup), std::move(veto)));
   if (auto recalled = server->recall(); !recalled) return fail(recalled.error());
   server->thread_ = std::jthread([raw = server.get()](const std::stop_token& stop) { raw->run(stop); });
   return server;
@@ -130,6 +131,9 @@ Result<> VmmServer::take_in(const std::shared_ptr<Vmm>& vmm, const VmId& id, con
   auto record = vmm->record();
   record.id = id;
   record.name = name;
+  // Somebody may have started it by hand since it was asked for.
+  drop_ended();
+  if (auto checked = check_place(record); !checked) return checked;
   if (auto written = books_.write(record); !written) return written;
   vmm->set_record(std::move(record));
   return {};
@@ -194,7 +198,8 @@ bool VmmServer::hear(Newcomer& newcomer) {
   const auto open = newcomer.frames.read_available(newcomer.socket.get());
   const auto message = newcomer.frames.next<vmm::FromVmm>();
   if (!message || !open) return false;
-  if (!*message) return *open;
+  // One that has gone is not registered: its number may be another process's by now.
+  if (!*message || !*open) return *open;
   const auto registered = register_vmm((*message)->hello(), newcomer);
   if (registered) return false;
   spdlog::warn("a VMM is turned away: {}", registered.error().message);
@@ -233,29 +238,54 @@ Result<VmmServer::Known*> VmmServer::place_for(const vmm::Hello& hello, VmmProce
     record.id = *VmId::parse(hello.vm());
     record.name = hello.name();
   }
-  if (!record.id.empty()) {
-    drop_ended(record.id);
+  drop_ended();
+  if (record.id.empty()) {
+    // By its own word it has no VM, whatever it was about to get.
+    std::erase_if(known_, [&](const Known& known) {
+      const auto there = known.vmm->record();
+      if (there.process != record.process) return false;
+      if (!there.id.empty()) books_.remove(there.id);
+      known.vmm->disconnect();
+      return true;
+    });
+  } else {
     for (auto& known : known_) {
       const auto there = known.vmm->record();
       if (there.id == record.id && there.process == record.process) return &known;
-      if (there.id != record.id && there.name != record.name) continue;
-      return fail(ErrorCode::refused,
-                  fmt::format("{} is a VM of process {} already", there.name, there.process.pid),
-                  "a VM runs once: find out why there are two");
     }
-  }
-  if (!record.id.empty()) {
+    if (auto checked = check_place(record); !checked) return fail(checked.error());
+    if (auto veto = veto_(record.id)) return fail(std::move(*veto));
     if (auto written = books_.write(record); !written) return fail(written.error());
   }
   return &known_.emplace_back(Known{std::make_shared<Vmm>(std::move(record), std::move(process))});
 }
 
-/// Before its successor is put on record.
-void VmmServer::drop_ended(const VmId& id) {
+/// A VM, a name and a process are in one record at most.
+Result<> VmmServer::check_place(const VmmRecord& record) const {
+  for (const auto& known : known_) {
+    const auto there = known.vmm->record();
+    if (there.id.empty()) continue;
+    if (there.process == record.process) {
+      return fail(ErrorCode::refused, fmt::format("process {} has {} already", there.process.pid, there.name),
+                  "a process has one VM: to end that, the process is ended");
+    }
+    if (there.id == record.id || there.name == record.name) {
+      return fail(ErrorCode::refused,
+                  fmt::format("{} is a VM of process {} already", there.name, there.process.pid),
+                  "a VM runs once: find out why there are two");
+    }
+  }
+  return {};
+}
+
+/// Before a successor is put on record.
+void VmmServer::drop_ended() {
   std::erase_if(known_, [&](const Known& known) {
-    const bool ended = known.vmm->record().id == id && known.vmm->process().has_ended();
-    if (ended) known.vmm->disconnect();
-    return ended;
+    if (!known.vmm->process().has_ended()) return false;
+    const auto there = known.vmm->record();
+    if (!there.id.empty()) books_.remove(there.id);
+    known.vmm->disconnect();
+    return true;
   });
 }
 

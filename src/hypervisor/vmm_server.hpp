@@ -1,9 +1,11 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,7 +26,10 @@ namespace vmigrate::hypervisor {
 class VmmServer {
  public:
   /// `books`: the folder of VmmBooks. What is in them is known from the beginning, connected or not.
-  static Result<std::unique_ptr<VmmServer>> create(const std::string& socket, const std::string& books);
+  /// `veto`: see VmmOptions.
+  using Veto = std::function<std::optional<Error>(const VmId&)>;
+  static Result<std::unique_ptr<VmmServer>> create(const std::string& socket, const std::string& books,
+                                                   Veto veto);
   ~VmmServer();
   VmmServer(const VmmServer&) = delete;
   VmmServer& operator=(const VmmServer&) = delete;
@@ -57,8 +62,11 @@ class VmmServer {
     bool borrowed = false;
   };
 
-  VmmServer(vmm::Listener listener, VmmBooks books, FileDescriptor wakeup)
-      : listener_(std::move(listener)), books_(std::move(books)), wakeup_(std::move(wakeup)) {}
+  VmmServer(vmm::Listener listener, VmmBooks books, FileDescriptor wakeup, Veto veto)
+      : listener_(std::move(listener)),
+        books_(std::move(books)),
+        wakeup_(std::move(wakeup)),
+        veto_(std::move(veto)) {}
   Result<> recall();
   void run(const std::stop_token& stop);
   void wait_for_anything();
@@ -67,13 +75,15 @@ class VmmServer {
   bool hear(Newcomer& newcomer);
   Result<> register_vmm(const vmm::Hello& hello, Newcomer& newcomer);
   Result<Known*> place_for(const vmm::Hello& hello, VmmProcess process);
-  void drop_ended(const VmId& id);
+  void drop_ended();
+  Result<> check_place(const VmmRecord& record) const;
   void hear(Known& known);
   void see_ended();
 
   const vmm::Listener listener_;
   const VmmBooks books_;
   const FileDescriptor wakeup_;
+  const Veto veto_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::list<Known> known_;

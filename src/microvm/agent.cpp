@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "base/thread_name.hpp"
 #include "vmm/sockets.hpp"
@@ -42,7 +43,7 @@ Result<> Agent::serve() {
   if (vm_) {
     if (auto taken = take(identity_, std::move(vm_)); !taken) return taken;
   }
-  while (!over_) {
+  while (!over_ && !has_ended()) {
     auto socket = vmm::connect(settings_.socket);
     if (socket) {
       if (auto talked = talk(std::move(*socket)); !talked) return talked;
@@ -167,7 +168,10 @@ void Agent::on_connection_lost() {
 Result<> Agent::tell(const vmm::FromVmm& message) {
   const std::lock_guard lock(mutex_);
   if (!socket_) return fail(ErrorCode::unreachable, "there is no connection");
-  return vmm::write_message(socket_.get(), message);
+  auto written = vmm::write_message(socket_.get(), message);
+  // Whoever reads sees the end then, and begins anew.
+  if (!written) ::shutdown(socket_.get(), SHUT_RDWR);
+  return written;
 }
 
 // --- What is asked for

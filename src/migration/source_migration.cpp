@@ -31,7 +31,8 @@ handover::Record first_record(const MigrationId& id, const hypervisor::DomainDes
   record.vm_name = domain.name;
   record.peer = options.host;
   record.runs = domain.state == DomainState::running;
-  record.keeps_definition = options.keep_source_definition;
+  // A VMM's VM has no definition, but whatever starts it is left: no less a reason to veto that.
+  record.keeps_definition = options.keep_source_definition || !domain.vmm.empty();
   return record;
 }
 
@@ -297,6 +298,7 @@ void SourceMigration::on_link_lost(const Error& why) {
 }
 
 void SourceMigration::on_stream(FileDescriptor qemu) {
+  if (!move_) return;  // its end has overtaken it
   auto mailbox = mailbox_;
   stream_ = std::make_unique<OutgoingStream>(
       std::move(qemu), link_->session().bulk_sender(), sizes_of_both(edges_.memory, destination_memory_),

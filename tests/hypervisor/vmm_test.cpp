@@ -288,7 +288,8 @@ TEST_F(VmmMove, IsTakenBackWhenTheDestinationRefuses) {
 TEST_F(VmmMove, AbortedItRunsOn) {
   ASSERT_TRUE(begin_incoming());
   begin_outgoing();
-  ASSERT_TRUE(streams_.pop_until(soon()));
+  const auto stream = streams_.pop_until(soon());  // closed, it would end the move first
+  ASSERT_TRUE(stream);
   outgoing_->abort();
   const auto ended = ended_.pop_until(soon());
   ASSERT_TRUE(ended);
