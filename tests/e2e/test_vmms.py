@@ -183,15 +183,31 @@ def test_where_another_vm_has_its_name(lab, add_vm):
     assert vm.scan()["bad"] == 0
 
 
+def start_again(lab, vm, host):
+    """As an old unit would: the same VM, from its image."""
+    (lab.shared / "other").mkdir(exist_ok=True)
+    return host.run(host.build / "src/microvm/vmigrate-microvm", "--name", vm.name, "--uuid", vm.id, "--image",
+                    host.build / "tests/kvm/guests/page_writer", "--console-folder", lab.shared / "other", check=False)
+
+
 def test_a_second_one_of_the_same_vm(lab, add_vm):
     """A VM that is started again while it is there does not get to run."""
     vm = add_vm("web1", 2048, 100)
-    host = lab.host("hosta")
-    (lab.shared / "other").mkdir(exist_ok=True)
-    second = host.run(host.build / "src/microvm/vmigrate-microvm", "--name", "web1", "--uuid", vm.id, "--image",
-                      host.build / "tests/kvm/guests/page_writer", "--console-folder", lab.shared / "other", check=False)
+    second = start_again(lab, vm, lab.host("hosta"))
     assert second.returncode == REFUSED
     assert "already" in second.stderr
+    vm.is_only_on("hosta")
+
+
+def test_one_that_was_moved_away_is_not_started_where_it_was(lab, add_vm):
+    vm = add_vm("web1", 2048, 100)
+    move(lab, "web1", "hosta", "hostb")
+    stale = start_again(lab, vm, lab.host("hosta"))
+    assert stale.returncode == REFUSED
+    assert "was handed over to hostb" in stale.stderr
+    vm.is_only_on("hostb")
+    # And it comes back as ever.
+    move(lab, "web1", "hostb", "hosta")
     vm.is_only_on("hosta")
 
 

@@ -47,7 +47,11 @@ struct Host {
   }
 
   void start() {
-    auto made = VmmHypervisor::create({socket(), folder + "/vmms", "hosta"});
+    const auto veto = [this](const VmId& vm) -> std::optional<Error> {
+      if (vm != handed_over) return std::nullopt;
+      return Error{ErrorCode::refused, "it was handed over", ""};
+    };
+    auto made = VmmHypervisor::create({socket(), folder + "/vmms", "hosta", veto});
     ASSERT_TRUE(made) << made.error().message;
     hypervisor = std::move(*made);
   }
@@ -64,6 +68,7 @@ struct Host {
   }
 
   std::string folder;
+  std::optional<VmId> handed_over;
   std::unique_ptr<VmmHypervisor> hypervisor;
 };
 
@@ -160,6 +165,22 @@ TEST_F(Vmms, OneVmIsOneProcess) {
   EXPECT_TRUE(comes_true([&] { return second.has_ended() && same_name.has_ended(); }));
   EXPECT_EQ(source_.state(id_), DomainState::running);
   EXPECT_EQ(source_.hypervisor->list()->size(), 1U);
+}
+
+TEST_F(Vmms, OfVmsThatWereHandedOverAreTurnedAway) {
+  source_.handed_over = id_;
+  FakeVmm stale(source_.socket(), id_.text(), "tiny");
+  EXPECT_TRUE(comes_true([&] { return stale.has_ended(); }));
+  EXPECT_FALSE(source_.hypervisor->has(id_));
+}
+
+TEST_F(Vmms, ThatAreOnRecordComeBackWhateverWasPromised) {
+  const auto vmm = add_vm();
+  source_.stop();
+  source_.handed_over = id_;  // stopped, it waits for what becomes of that
+  source_.start();
+  EXPECT_EQ(source_.state(id_), DomainState::running);
+  EXPECT_FALSE(vmm->has_ended());
 }
 
 TEST_F(Vmms, ASuccessorTakesThePlaceOfOneThatHasEnded) {
