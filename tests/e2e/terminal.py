@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -13,6 +14,12 @@ PATIENCE = 60
 ROWS, COLUMNS = 40, 100
 # What `vmigrate` writes beside text: cursor up, erase from there to the end, colours.
 CONTROL = re.compile(r"\x1b\[(\d*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
+
+
+def take_terminal():
+    """In the program, before it begins. Whoever runs the tests may have hang-ups ignored, as nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
@@ -26,7 +33,7 @@ class Terminal:
         self.process = subprocess.Popen([str(argument) for argument in arguments], stdin=program_side,
                                         stdout=program_side, stderr=program_side, env=environment,
                                         start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        preexec_fn=take_terminal)
         os.close(program_side)
         self.output = ""
 

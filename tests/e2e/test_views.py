@@ -7,6 +7,7 @@ import time
 
 import pytest
 from labkit import processes
+from labkit.clients import Pinger
 
 from moving import is_only_on, move, vmigrate
 from test_faults import Move, cancel, wait_for_phase
@@ -162,7 +163,10 @@ def test_watch_without_a_terminal_prints_lines(lab, under_way):
 # -- Afterwards
 
 def test_both_hosts_tell_the_same_afterwards(lab, guest, at_home):
-    receipt = move(lab, NAME, "hosta", "hostb")
+    # Of what the guest says one packet in 32 is listened to: it has to say something, and for a while.
+    lab.link.shape("200mbit")
+    with Pinger(lab, guest.address):
+        receipt = move(lab, NAME, "hosta", "hostb")
     migrations = {}
     for name, host in lab.hosts.items():
         content, text = document(host, "show", NAME), table(host, "show", NAME)
