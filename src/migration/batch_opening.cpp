@@ -9,7 +9,7 @@
 namespace vmigrate::migration {
 namespace {
 
-constexpr std::uint8_t kVersion = 4;
+constexpr std::uint8_t kVersion = 5;
 
 // Measured beside the sizes' own need, with two connections and batches of reduce::kUsualBatch: 10 to 18 MiB.
 // Each of up to six connections more keeps 512 KiB ahead, and TLS 256 KiB.

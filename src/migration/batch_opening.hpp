@@ -13,7 +13,7 @@ namespace vmigrate::migration {
 /// What the memory lane begins with, before the first batch: the sizes that both ends have to agree on, as
 /// the source has chosen them. All numbers are big-endian:
 ///
-///     version 8 (4), window log 8, zero 16, store pages 32
+///     version 8 (5), window log 8, zero 16, store pages 32
 inline constexpr std::size_t kOpeningBytes = 8;
 
 /// Within what both hosts spend on a migration, less what their sockets, queues and allocators take.

@@ -5,6 +5,7 @@
 
 #include "reduce/batch.hpp"
 #include "reduce/page_delta.hpp"
+#include "reduce/shuffle.hpp"
 
 namespace vmigrate::reduce {
 namespace {
@@ -23,6 +24,12 @@ tl::unexpected<Error> cut_off() {
 }  // namespace
 
 BatchReader::BatchReader(std::size_t store_pages) : store_(store_pages), filled_(store_pages) {
+}
+
+bool BatchReader::Rest::next_is_shuffled() {
+  const std::size_t page = literal_pages++;
+  if (page / 8 >= shuffled.size()) return false;
+  return (shuffled[page / 8] & static_cast<std::byte>(1U << page % 8)) != std::byte{};
 }
 
 Result<ByteBuffer> BatchReader::restore(ByteView batch, std::size_t original_bytes) {
@@ -47,7 +54,13 @@ Result<> BatchReader::read_all(ByteView batch, std::size_t original_bytes) {
   if (operations_size > content.size()) return broken("its operations are longer than it is");
 
   Rest rest{FieldReader(content.first(content.size() - operations_size)),
-            FieldReader(content.last(operations_size)), original_bytes};
+            FieldReader(content.last(operations_size)),
+            original_bytes,
+            {}};
+  const auto shuffled = rest.operations.number();
+  const auto bits = shuffled ? rest.operations.bytes(*shuffled) : std::nullopt;
+  if (!bits) return cut_off();
+  rest.shuffled = *bits;
   expected_ = {};
   encoder_.reserve(original_bytes);
   while (!rest.operations.empty()) {
@@ -109,7 +122,7 @@ Result<> BatchReader::read_pages(Rest& rest, Operation kind, unsigned flags) {
   if (auto room = check_room(*run, rest); !room) return room;
   for (std::uint64_t i = 0; i < run->count; ++i) {
     const stream::PagePlace place{expected_.block, (expected_.page + i) * kPageSize, run->named && i == 0};
-    if (auto written = write_page(*run, run->slot + i, place, rest.literals); !written) return written;
+    if (auto written = write_page(*run, run->slot + i, place, rest); !written) return written;
   }
   expected_.page += run->count;
   return {};
@@ -175,28 +188,36 @@ Result<> BatchReader::check_room(const Run& run, Rest& rest) const {
 }
 
 Result<> BatchReader::write_page(const Run& run, std::uint64_t slot, const stream::PagePlace& place,
-                                 FieldReader& literals) {
+                                 Rest& rest) {
   if (run.kind == Operation::zero) {
     encoder_.zero_page(place, run.fill);
     return {};
   }
   if (run.kind == Operation::literal || run.kind == Operation::kept) {
-    const auto content = literals.bytes(kPageSize);
-    if (!content) return broken("bytes are missing");
-    encoder_.page(place, *content);
-    if (run.kind == Operation::kept) {
-      store_.put(slot, *content);
-      filled_[slot] = true;
-    }
-    return {};
+    return write_literal(run, slot, place, rest);
   }
   if (!filled_[slot]) return broken("it names a slot that holds nothing");
   if (run.kind == Operation::delta) {
-    if (auto applied = apply_delta(literals, store_.content(slot)); !applied) {
+    if (auto applied = apply_delta(rest.literals, store_.content(slot)); !applied) {
       return broken(applied.error().message);
     }
   }
   encoder_.page(place, std::as_const(store_).content(slot));
+  return {};
+}
+
+Result<> BatchReader::write_literal(const Run& run, std::uint64_t slot, const stream::PagePlace& place,
+                                    Rest& rest) {
+  const auto bytes = rest.literals.bytes(kPageSize);
+  if (!bytes) return broken("bytes are missing");
+  const bool shuffled = rest.next_is_shuffled();
+  if (shuffled) unshuffle(*bytes, page_);
+  const ByteView content = shuffled ? ByteView(page_) : *bytes;
+  encoder_.page(place, content);
+  if (run.kind == Operation::kept) {
+    store_.put(slot, content);
+    filled_[slot] = true;
+  }
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "base/error.hpp"
@@ -36,6 +37,10 @@ class BatchReader {
     FieldReader literals;
     FieldReader operations;
     std::size_t original_bytes;
+    ByteView shuffled;              // a bit for each page among the literals
+    std::size_t literal_pages = 0;  // that were read
+
+    bool next_is_shuffled();
   };
 
   Result<> read_all(ByteView batch, std::size_t original_bytes);
@@ -46,14 +51,15 @@ class BatchReader {
   Result<Run> read_run(FieldReader& fields, Operation kind, unsigned flags);
   Result<> read_slot(FieldReader& fields, bool jumps, Run& run);
   Result<> check_room(const Run& run, Rest& rest) const;
-  Result<> write_page(const Run& run, std::uint64_t slot, const stream::PagePlace& place,
-                      FieldReader& literals);
+  Result<> write_page(const Run& run, std::uint64_t slot, const stream::PagePlace& place, Rest& rest);
+  Result<> write_literal(const Run& run, std::uint64_t slot, const stream::PagePlace& place, Rest& rest);
 
   PageStore store_;
   std::vector<bool> filled_;  // slots that hold something: the memory of the others is not for the guest
   std::vector<stream::RamBlock> blocks_;  // their names
   stream::Encoder encoder_;
   ExpectedRun expected_;
+  std::array<std::byte, stream::kPageSize> page_{};  // that was shuffled
   bool broken_ = false;
 };
 

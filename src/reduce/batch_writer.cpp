@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "reduce/page_delta.hpp"
+#include "reduce/shuffle.hpp"
 #include "reduce/varint.hpp"
 
 namespace vmigrate::reduce {
@@ -21,10 +22,16 @@ BatchWriter::BatchWriter(std::size_t store_pages) : sent_(store_pages) {
 
 Batch BatchWriter::take() {
   end_run();
-  const std::size_t size = literals_.size() + operations_.size() + kTrailerBytes;
+  const std::size_t literals = literals_.size();
+  put_number(literals_, shuffled_.size());
+  literals_.insert(literals_.end(), shuffled_.begin(), shuffled_.end());
   literals_.insert(literals_.end(), operations_.begin(), operations_.end());
+  const std::size_t operations = literals_.size() - literals;
   for (int shift = 24; shift >= 0; shift -= 8)
-    literals_.push_back(static_cast<std::byte>(operations_.size() >> shift & 0xff));
+    literals_.push_back(static_cast<std::byte>(operations >> shift & 0xff));
+  const std::size_t size = literals_.size();
+  shuffled_.clear();
+  literal_pages_ = 0;
   operations_.clear();
   expected_ = {};
   Batch batch{std::exchange(literals_, {}), std::exchange(original_bytes_, 0), std::exchange(counters_, {})};
@@ -108,18 +115,26 @@ bool BatchWriter::reduce_by_place(const stream::PagePlace& place, ByteView conte
 void BatchWriter::keep(const stream::PagePlace& place, ByteView content, Slot slot, std::uint64_t hash) {
   ++counters_.literal;
   add(Operation::kept, place, slot);
-  append_literal(content);
+  append_literal_page(content);
   sent_.put(slot, hash, content);
 }
 
 void BatchWriter::literal(const stream::PagePlace& place, ByteView content) {
   ++counters_.literal;
   add(Operation::literal, place);
-  append_literal(content);
+  append_literal_page(content);
 }
 
 void BatchWriter::append_literal(ByteView bytes) {
   literals_.insert(literals_.end(), bytes.begin(), bytes.end());
+}
+
+void BatchWriter::append_literal_page(ByteView content) {
+  const std::size_t page = literal_pages_++;
+  if (!is_worth_shuffling(content)) return append_literal(content);
+  shuffled_.resize(page / 8 + 1);
+  shuffled_.back() |= static_cast<std::byte>(1U << page % 8);
+  append_shuffled(content, literals_);
 }
 
 void BatchWriter::add(Operation kind, const stream::PagePlace& place, std::uint64_t slot, std::byte fill) {

@@ -56,6 +56,7 @@ class BatchWriter : public stream::RecordSink {
   void literal(const stream::PagePlace& place, ByteView content);
   void add(Operation kind, const stream::PagePlace& place, std::uint64_t slot = 0, std::byte fill = {});
   void append_literal(ByteView bytes);
+  void append_literal_page(ByteView content);
   void end_run();
   void write_pages(const Run& run);
 
@@ -63,7 +64,9 @@ class BatchWriter : public stream::RecordSink {
   std::vector<std::size_t> name_sizes_;  // of the blocks
   ByteBuffer literals_;
   ByteBuffer operations_;
-  std::optional<Run> run_;  // not yet in operations_: it may grow
+  ByteBuffer shuffled_;            // a bit for each page among the literals, up to the last that is
+  std::size_t literal_pages_ = 0;  // among the literals
+  std::optional<Run> run_;         // not yet in operations_: it may grow
   ExpectedRun expected_;
   std::size_t original_bytes_ = 0;
   PageCounters counters_;

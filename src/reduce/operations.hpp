@@ -8,6 +8,9 @@
 ///     batch    = literals  operations  length of the operations (32 bits, big-endian)
 ///     literals = what the operations take, in their order: opaque bytes, pages, differences of pages
 ///
+/// The operations begin with a number of bytes and so many bytes, a bit for each page among the literals,
+/// lowest first: whether it is shuffled (see shuffle.hpp). Pages for which there is no bit are not.
+///
 /// Bytes and instructions are kept apart because each compresses better among its own kind. An operation is a
 /// byte with its kind in the low three bits and flags above them, then the fields that the flags announce, in
 /// the order of the flags. Numbers are LEB128; signed ones are zigzag-coded first.

@@ -12,6 +12,8 @@ constexpr std::size_t kStorePages = 4;
 /// Literals and operations put together by hand.
 struct Forged {
   ByteBuffer literals;
+  ByteBuffer shuffled;
+  std::optional<std::uint64_t> said_shuffled;
   ByteBuffer operations;
 
   Forged& operation(Operation kind, unsigned flags = 0) {
@@ -36,9 +38,11 @@ struct Forged {
   }
   ByteBuffer bytes() const {
     ByteBuffer all = literals;
+    put_number(all, said_shuffled.value_or(shuffled.size()));
+    all.insert(all.end(), shuffled.begin(), shuffled.end());
     all.insert(all.end(), operations.begin(), operations.end());
-    for (int shift = 24; shift >= 0; shift -= 8)
-      all.push_back(static_cast<std::byte>(operations.size() >> shift & 0xff));
+    const auto size = all.size() - literals.size();
+    for (int shift = 24; shift >= 0; shift -= 8) all.push_back(static_cast<std::byte>(size >> shift & 0xff));
     return all;
   }
 };
@@ -114,6 +118,18 @@ TEST(HostileBatch, LiteralsAreThere) {
   expect_refused(forge().operation(Operation::opaque).number(3).content(4), 3, "no operation takes");
 }
 
+TEST(HostileBatch, ShuffledBitsAreThere) {
+  auto forged = forge().operation(Operation::literal).content(kPageSize);
+  forged.said_shuffled = 3;
+  expect_refused(forged, kOnePage, "cut off");
+  forged.said_shuffled = ~std::uint64_t{0};
+  expect_refused(forged, kOnePage, "cut off");
+  // More of them than pages say nothing.
+  forged.said_shuffled.reset();
+  forged.shuffled.resize(1'000, std::byte{0xff});
+  EXPECT_TRUE(BatchReader(kStorePages).restore(forged.bytes(), kOnePage));
+}
+
 TEST(HostileBatch, DifferencesStayInThePage) {
   for (const auto& [same, differing] : {std::pair{513U, 1U}, {512U - 3, 4U}, {0U, 0U}, {0U, 513U}}) {
     expect_refused(forge()
@@ -169,6 +185,7 @@ Batch batch_of_everything() {
   writer.opaque(as_byte_view("head"));
   writer.block_table({{"pc.ram", 1 << 30}, {"rom", 4096}});
   auto content = noise_page(1);
+  writer.page({1, 7 * kPageSize, true}, array_page(1));
   writer.page({1, 0, true}, content);
   writer.page(place_of(5), content);
   content[77] = std::byte{1};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -25,6 +26,19 @@ inline ByteBuffer noise_page(std::uint64_t seed) {
   for (std::size_t at = 0; at < page.size(); at += sizeof(std::uint64_t)) {
     const std::uint64_t word = random();
     std::memcpy(page.data() + at, &word, sizeof(word));
+  }
+  return page;
+}
+
+/// A page of structures as kernels and allocators have them: two pointers, a counter, and what is the same in
+/// all.
+inline ByteBuffer array_page(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  ByteBuffer page(kPageSize);
+  for (std::size_t at = 0; at < page.size(); at += 4 * sizeof(std::uint64_t)) {
+    const auto pointer = [&] { return 0x0000'7f3a'0000'0000 | random() % (1U << 28) << 4; };
+    const std::array<std::uint64_t, 4> words{pointer(), pointer(), at / 32, 0x0001'0203'0405'0607};
+    std::memcpy(page.data() + at, words.data(), sizeof(words));
   }
   return page;
 }
