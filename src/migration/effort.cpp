@@ -13,7 +13,6 @@ constexpr double kFull = 0.5;
 // medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
 constexpr double kForLight = 200e6;
-constexpr double kForMedium = 60e6;
 // What becomes no smaller than this will not with more work.
 constexpr double kWorthIt = 1.1;
 // A share of the time above which packing has no room for more work, and what the next level costs of it.
@@ -82,8 +81,7 @@ bool EffortChooser::is_too_much() const {
 Effort EffortChooser::wanted(const Load& load) const {
   if (current_ == Effort::none) {
     if (load.network <= kFull || load.wire >= kFastEnough) return current_;
-    if (load.wire > kForLight) return Effort::light;
-    return load.wire > kForMedium ? Effort::medium : Effort::strong;
+    return load.wire > kForLight ? Effort::light : Effort::medium;
   }
   const bool waits = load.putting > kFull;  // a source that has little to say tells nothing
   const bool worth_it = load.batches > load.wire * kWorthIt;

@@ -24,6 +24,8 @@ constexpr std::size_t kLargestBatch = reduce::kUsualBatch - BatchSender::kMostPi
 constexpr std::size_t kLastBatches = std::size_t{256} * 1024;
 constexpr double kBatchSeconds = 0.01;
 constexpr std::chrono::milliseconds kEffortInterval{100};
+// A wire that is slow is so from the beginning on, and what it takes until that is seen goes as it is.
+constexpr std::chrono::milliseconds kFirstEffort{30};
 // A QEMU that says nothing for so long may be waiting for what the destination says to what it has said.
 constexpr int kQuiet = 2;  // milliseconds
 // What looks like the beginning of the stream's last part is held back until the rest is there, which QEMU
@@ -84,7 +86,7 @@ OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, cons
       sender_(wire, sizes),
       choose_effort_(std::move(choose_effort)),
       effort_(effort),
-      effort_chosen_(std::chrono::steady_clock::now()),
+      effort_chosen_(std::chrono::steady_clock::now() - (kEffortInterval - kFirstEffort)),
       batch_size_(kSmallestBatch) {
   choose_way();
   thread_ = std::jthread([this] { pump(); });
