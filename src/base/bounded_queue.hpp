@@ -52,6 +52,12 @@ class BoundedQueue {
     filled_.notify_all();
   }
 
+  /// It is closed and drained: nothing will come any more.
+  bool is_over() const {
+    std::lock_guard lock(mutex_);
+    return closed_ && items_.empty();
+  }
+
   /// The sum of the weights inside, for progress and forecasts.
   std::size_t used() const {
     std::lock_guard lock(mutex_);

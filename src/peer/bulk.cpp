@@ -1,10 +1,9 @@
 #include "peer/bulk.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "base/thread_name.hpp"
-#include "peer/tcp.hpp"
+#include "peer/bulk_chunk.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -19,46 +18,28 @@ constexpr std::size_t kUnsent = 4 * kLongestBulkChunk;
 constexpr std::size_t kAheadPerConnection = 4 * kLongestBulkChunk;
 // What keeping a chunk costs beside its bytes, so that many small ones are held back too.
 constexpr std::size_t kChunkCost = 256;
-constexpr std::size_t kHead = BulkSender::kHeadRoom;
-
-/// A bulk connection may stall for as long as the receiver's QEMU does; the control connection notices a dead
-/// link.
-const MonotonicTime kNoDeadline = MonotonicTime::max() - std::chrono::hours(24);
+constexpr std::size_t kHead = kChunkHead;
 
 const Error kClosed{ErrorCode::unreachable, "the session is closed", ""};
-
-void put_number(std::byte* to, std::uint64_t value, int bytes) {
-  for (int i = bytes - 1; i >= 0; --i, value >>= 8) to[i] = static_cast<std::byte>(value & 0xff);
-}
-
-std::uint64_t take_number(ByteView from) {
-  std::uint64_t value = 0;
-  for (const std::byte byte : from) value = value << 8 | std::to_integer<std::uint64_t>(byte);
-  return value;
-}
-
-void put_head(ByteBuffer& chunk, std::uint64_t number, std::size_t bytes) {
-  put_number(chunk.data(), number, 8);
-  put_number(chunk.data() + 8, bytes, 4);
-}
 
 /// Its head, and room for exactly so many bytes.
 ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
   ByteBuffer chunk;
   chunk.reserve(kHead + bytes);
   chunk.resize(kHead);
-  put_head(chunk, number, bytes);
+  put_head(chunk.data(), number, bytes);
   return chunk;
 }
 
 }  // namespace
 
-StripedSender::StripedSender(std::vector<TlsStream> connections)
-    : connections_(std::move(connections)), queue_(kQueuedBytes) {
-  for (auto& connection : connections_) {
-    connection.carry_bulk();
-    limit_unsent(connection.descriptor(), kUnsent / connections_.size());
-    threads_.emplace_back([this, &connection] { run(connection); });
+StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience)
+    : reconnector_(std::move(reconnector)), queue_(kQueuedBytes) {
+  for (int number = 1; number <= connections; ++number) {
+    auto& outlet = outlets_.emplace_back(
+        number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience,
+                                  kUnsent / static_cast<std::size_t>(connections)});
+    threads_.emplace_back([this, &outlet] { run(outlet); });
   }
 }
 
@@ -93,7 +74,7 @@ Result<> StripedSender::write_parts(Parts parts) {
 Result<> StripedSender::write_in_place(ByteBuffer buffer) {
   // Empty would be the connection's end.
   if (buffer.size() == kHead) return {};
-  put_head(buffer, next_++, buffer.size() - kHead);
+  put_head(buffer.data(), next_++, buffer.size() - kHead);
   return queue_chunk(std::move(buffer));
 }
 
@@ -119,8 +100,8 @@ Result<> StripedSender::finish() {
 
 std::chrono::nanoseconds StripedSender::waited() const {
   std::chrono::nanoseconds sum{};
-  for (const auto& connection : connections_) sum += connection.waited();
-  return sum / std::max<std::size_t>(connections_.size(), 1);
+  for (const auto& outlet : outlets_) sum += outlet.waited();
+  return sum / std::max<std::size_t>(outlets_.size(), 1);
 }
 
 void StripedSender::close() {
@@ -129,7 +110,12 @@ void StripedSender::close() {
     if (!lost_) lost_ = kClosed;
   }
   queue_.close();
-  for (auto& connection : connections_) connection.interrupt();
+  for (auto& outlet : outlets_) outlet.interrupt();
+}
+
+std::optional<std::uint64_t> StripedSender::total() const {
+  const std::lock_guard lock(mutex_);
+  return total_;
 }
 
 void StripedSender::lose(const Error& why) {
@@ -140,42 +126,49 @@ void StripedSender::lose(const Error& why) {
   close();
 }
 
-void StripedSender::run(TlsStream& connection) {
+void StripedSender::run(BulkOutlet& outlet) {
   name_this_thread("bulk-out");
-  if (auto carried = carry_all(connection); !carried) lose(carried.error());
+  if (auto carried = outlet.run(); !carried) lose(carried.error());
 }
 
-Result<> StripedSender::carry_all(TlsStream& connection) {
-  while (auto chunk = queue_.pop()) {
-    if (auto written = connection.write_all(*chunk, kNoDeadline); !written) return written;
-  }
-  ByteBuffer end(kHead + sizeof(std::uint64_t));
-  {
-    const std::lock_guard lock(mutex_);
-    if (!total_) return fail(lost_.value_or(kClosed));
-    put_number(end.data() + kHead, *total_, 8);
-  }
-  auto written = connection.write_all(end, kNoDeadline);
-  connection.say_goodbye();
-  return written;
-}
-
-StripedReceiver::StripedReceiver(int connections)
-    : most_kept_(static_cast<std::size_t>(connections) * kAheadPerConnection), left_(connections) {
+StripedReceiver::StripedReceiver(std::shared_ptr<Reception> reception, Patience patience)
+    : reception_(std::move(reception)),
+      most_kept_(static_cast<std::size_t>(reception_->bulk_connections()) * kAheadPerConnection),
+      left_(reception_->bulk_connections()) {
+  for (int number = 1; number <= reception_->bulk_connections(); ++number)
+    lines_.push_back({std::make_unique<BulkInlet>(number, terms(patience)), {}});
+  for (int number = 1; number <= reception_->bulk_connections(); ++number)
+    reception_->attach(number, [this, number] { on_arrival(number); });
 }
 
 StripedReceiver::~StripedReceiver() {
+  for (int number = 1; number <= reception_->bulk_connections(); ++number) reception_->detach(number);
+  reception_->close();
   close();
-  for (auto& connection : connections_) connection.thread.join();
+  for (auto& line : lines_) {
+    if (line.thread.joinable()) line.thread.join();
+  }
 }
 
-bool StripedReceiver::join(TlsStream connection) {
+BulkInlet::Terms StripedReceiver::terms(Patience patience) {
+  return {*reception_,
+          patience,
+          [this](std::uint64_t number, std::size_t size, MonotonicTime until) {
+            return make_room(number, size, until);
+          },
+          [this](std::size_t size) { give_back(size); },
+          [this](std::uint64_t number, ByteBuffer bytes) { return take_chunk(number, std::move(bytes)); },
+          [this](std::uint64_t total) { return take_end(total); }};
+}
+
+void StripedReceiver::on_arrival(int connection) {
   const std::lock_guard lock(mutex_);
-  if (closed_) return false;
-  auto& joined = connections_.emplace_back(std::move(connection));
-  joined.stream.carry_bulk();
-  joined.thread = std::thread([this, &joined] { run(joined.stream); });
-  return true;
+  auto& line = lines_.at(static_cast<std::size_t>(connection) - 1);
+  if (closed_) return;
+  if (line.thread.joinable())
+    line.inlet->interrupt();
+  else
+    line.thread = std::thread([this, &inlet = *line.inlet] { run(inlet); });
 }
 
 Result<ByteBuffer> StripedReceiver::read() {
@@ -199,15 +192,13 @@ Result<ByteBuffer> StripedReceiver::read() {
 void StripedReceiver::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
-  for (auto& connection : connections_) connection.stream.interrupt();
+  for (auto& line : lines_) line.inlet->interrupt();
   changed_.notify_all();
 }
 
-void StripedReceiver::run(TlsStream& connection) {
+void StripedReceiver::run(BulkInlet& inlet) {
   name_this_thread("bulk-in");
-  Result<bool> going = true;
-  while (going && *going) going = receive(connection);
-  if (!going) lose(going.error());
+  if (auto received = inlet.run(); !received) lose(received.error());
 }
 
 void StripedReceiver::lose(const Error& why) {
@@ -216,29 +207,13 @@ void StripedReceiver::lose(const Error& why) {
   changed_.notify_all();
 }
 
-Result<bool> StripedReceiver::receive(TlsStream& connection) {
-  std::array<std::byte, kHead> head{};
-  if (auto read = connection.read_exactly(head, kNoDeadline); !read) return fail(read.error());
-  const std::uint64_t number = take_number(ByteView(head).first(8));
-  const std::uint64_t size = take_number(ByteView(head).subspan(8));
-  if (size > kLongestBulkChunk) {
-    return fail(ErrorCode::refused, "the peer sent a chunk that is longer than allowed");
-  }
-  if (size == 0) {
-    std::array<std::byte, 8> total{};
-    if (auto read = connection.read_exactly(total, kNoDeadline); !read) return fail(read.error());
-    if (auto taken = take_end(take_number(total)); !taken) return fail(taken.error());
-    return false;
-  }
-  if (!wait_for_room(number, size)) return fail(kClosed);
-  ByteBuffer bytes(size);
-  if (auto read = connection.read_exactly(bytes, kNoDeadline); !read) return fail(read.error());
+Result<> StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
   const std::lock_guard lock(mutex_);
   if (number < next_ || !chunks_.emplace(number, std::move(bytes)).second) {
     return fail(ErrorCode::refused, "the peer sent a chunk twice");
   }
   changed_.notify_all();
-  return true;
+  return {};
 }
 
 Result<> StripedReceiver::take_end(std::uint64_t total) {
@@ -251,12 +226,20 @@ Result<> StripedReceiver::take_end(std::uint64_t total) {
   return {};
 }
 
-bool StripedReceiver::wait_for_room(std::uint64_t number, std::size_t size) {
+Result<bool> StripedReceiver::make_room(std::uint64_t number, std::size_t size, MonotonicTime until) {
   std::unique_lock lock(mutex_);
   const std::size_t cost = size + kChunkCost;
-  changed_.wait(lock, [&] { return closed_ || lost_ || number <= next_ || kept_ + cost <= most_kept_; });
-  kept_ += cost;
-  return !closed_ && !lost_;
+  const bool settled = changed_.wait_until(
+      lock, until, [&] { return closed_ || lost_ || number <= next_ || kept_ + cost <= most_kept_; });
+  if (closed_ || lost_) return fail(kClosed);
+  if (settled) kept_ += cost;
+  return settled;
+}
+
+void StripedReceiver::give_back(std::size_t size) {
+  const std::lock_guard lock(mutex_);
+  kept_ -= size + kChunkCost;
+  changed_.notify_all();
 }
 
 }  // namespace vmigrate::peer

@@ -10,13 +10,15 @@
 #include <vector>
 
 #include "base/bounded_queue.hpp"
+#include "peer/bulk_inlet.hpp"
+#include "peer/bulk_outlet.hpp"
 #include "peer/limits.hpp"
+#include "peer/reception.hpp"
 #include "peer/session.hpp"
-#include "peer/tls_stream.hpp"
 
 /// The RAM lane: one byte stream, cut into numbered chunks that take whichever of the session's bulk
-/// connections has room. A connection goes one way, so one thread on either side has the TLS stream to
-/// itself.
+/// connections has room. Each connection comes back for itself when it is lost, and carries again what was
+/// lost on it and nothing else: its chunks always go up.
 ///
 /// A chunk is: number (64 bits, big-endian, from 0), length (32 bits), bytes. Length 0 is the connection's
 /// end, followed by the count of the whole stream's bytes (64 bits), the same on all connections. The stream
@@ -26,28 +28,31 @@ namespace vmigrate::peer {
 
 class StripedSender : public BulkSender {
  public:
-  explicit StripedSender(std::vector<TlsStream> connections);
+  /// The connections are opened meanwhile; until then what is written waits.
+  StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience);
   ~StripedSender() override;
 
   Result<> write_parts(Parts parts) override;
   Result<> write_in_place(ByteBuffer buffer) override;
+  /// Does not wait for what is on its way: that is sent, and sent again, as long as the session lives.
   Result<> finish() override;
   std::chrono::nanoseconds waited() const override;
   void close();
 
  private:
   Result<> queue_chunk(ByteBuffer chunk);
-  void run(TlsStream& connection);
-  Result<> carry_all(TlsStream& connection);
+  std::optional<std::uint64_t> total() const;
+  void run(BulkOutlet& outlet);
   void lose(const Error& why);
 
-  std::vector<TlsStream> connections_;
+  const std::shared_ptr<Reconnector> reconnector_;
   BoundedQueue<ByteBuffer> queue_;  // whole chunks, as they go out
   std::uint64_t next_ = 0;          // the writer's own, like written_
   std::uint64_t written_ = 0;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished
   std::optional<Error> lost_;
+  std::list<BulkOutlet> outlets_;
   std::vector<std::thread> threads_;
 };
 
@@ -58,28 +63,28 @@ class StripedSender : public BulkSender {
 /// the first that its connection has not yet given, and for that one there is always room.
 class StripedReceiver : public BulkReceiver {
  public:
-  /// `connections`: how many there will be; each has to say its end.
-  explicit StripedReceiver(int connections);
+  /// All of the session's bulk connections have to say their end.
+  StripedReceiver(std::shared_ptr<Reception> reception, Patience patience);
   ~StripedReceiver() override;
 
-  /// False once the receiver is closed.
-  bool join(TlsStream connection);
   Result<ByteBuffer> read() override;
   void close();
 
  private:
-  struct Connection {
-    explicit Connection(TlsStream taken) : stream(std::move(taken)) {}
-    TlsStream stream;
-    std::thread thread;
+  struct Line {
+    std::unique_ptr<BulkInlet> inlet;
+    std::thread thread;  // from when it is first joined
   };
-  void run(TlsStream& connection);
-  /// False once the connection has said its end.
-  Result<bool> receive(TlsStream& connection);
+  BulkInlet::Terms terms(Patience patience);
+  void on_arrival(int connection);
+  void run(BulkInlet& inlet);
+  Result<> take_chunk(std::uint64_t number, ByteBuffer bytes);
   Result<> take_end(std::uint64_t total);
+  Result<bool> make_room(std::uint64_t number, std::size_t size, MonotonicTime until);
+  void give_back(std::size_t size);
   void lose(const Error& why);
-  bool wait_for_room(std::uint64_t number, std::size_t size);
 
+  const std::shared_ptr<Reception> reception_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, ByteBuffer> chunks_;
@@ -91,7 +96,7 @@ class StripedReceiver : public BulkReceiver {
   std::optional<std::uint64_t> total_;
   std::optional<Error> lost_;
   bool closed_ = false;
-  std::list<Connection> connections_;
+  std::vector<Line> lines_;  // by connection, less one
 };
 
 }  // namespace vmigrate::peer

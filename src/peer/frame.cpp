@@ -21,6 +21,15 @@ tl::unexpected<Error> broken(const char* what) {
   return fail(ErrorCode::refused, std::string("the peer sent ") + what);
 }
 
+void append(ByteBuffer& out, const wire::FrameHeader& header, ByteView payload) {
+  const std::string bytes = header.SerializeAsString();
+  append_number(out, bytes.size());
+  append_number(out, payload.size());
+  const auto view = as_byte_view(bytes);
+  out.insert(out.end(), view.begin(), view.end());
+  out.insert(out.end(), payload.begin(), payload.end());
+}
+
 Result<> check_lengths(std::size_t header, std::size_t payload) {
   if (header > kLongestHeader || payload > kLongestPayload)
     return broken("a frame that is longer than allowed");
@@ -66,12 +75,13 @@ void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView paylo
   wire::FrameHeader header;
   header.set_lane(lane);
   header.set_more(more);
-  const std::string bytes = header.SerializeAsString();
-  append_number(out, bytes.size());
-  append_number(out, payload.size());
-  const auto view = as_byte_view(bytes);
-  out.insert(out.end(), view.begin(), view.end());
-  out.insert(out.end(), payload.begin(), payload.end());
+  append(out, header, payload);
+}
+
+void append_sign_of_life(ByteBuffer& out, std::uint64_t received) {
+  wire::FrameHeader header;
+  header.set_received(received);
+  append(out, header, {});
 }
 
 void FrameReader::add(ByteView bytes) {
@@ -93,7 +103,8 @@ Result<std::optional<Frame>> FrameReader::next() {
     return broken("a frame whose header cannot be read");
   }
   taken_ += size;
-  return Frame{header.lane(), header.more(), copy_of(held.subspan(kLengths + header_size, payload_size))};
+  return Frame{header.lane(), header.more(), header.received(),
+               copy_of(held.subspan(kLengths + header_size, payload_size))};
 }
 
 Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline) {

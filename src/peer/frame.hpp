@@ -15,11 +15,17 @@ namespace vmigrate::peer {
 struct Frame {
   std::uint32_t lane = 0;
   bool more = false;
+  std::uint64_t received = 0;  ///< in a sign of life
   ByteBuffer payload;
+
+  /// All others are counted, and sent again when they were lost.
+  bool is_sign_of_life() const { return lane == 0 && payload.empty(); }
 };
 
 /// Appends the frame's bytes. The payload is at most kLongestPayload.
 void append_frame(ByteBuffer& out, std::uint32_t lane, bool more, ByteView payload);
+/// The other end is told that so many frames have come in.
+void append_sign_of_life(ByteBuffer& out, std::uint64_t received);
 
 /// Puts frames together from whatever pieces arrive.
 class FrameReader {

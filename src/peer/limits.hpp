@@ -34,6 +34,13 @@ inline constexpr std::size_t kFrameCost = 64;
 /// A receiver lets so much gather before it grants it anew.
 inline constexpr std::size_t kGrantStep = 256 * kKibibyte;
 
+/// Of what was sent on a connection and not acknowledged, when the sender waits for a word. As much as the
+/// kernels at both ends hold of a bulk connection, and more than a round trip of messages.
+inline constexpr std::size_t kMostUnacknowledgedBulk = 8 * kMebibyte;
+inline constexpr std::size_t kMostUnacknowledgedMessages = kMebibyte;
+/// What a receiver lets gather before it says that it has come in.
+inline constexpr std::size_t kAcknowledgeStep = 256 * kKibibyte;
+
 /// How much of a lane may be on its way or with the receiver, not yet dealt with. The longest message fits
 /// even while a step has not been granted yet, or it could never become whole.
 constexpr std::size_t window(Lane lane) {
@@ -48,6 +55,7 @@ constexpr bool is_message_lane(std::uint32_t lane) {
 /// How long to wait for a peer. Tests shorten them.
 struct Patience {
   Milliseconds opening{5'000};       ///< from the connection to the end of the greetings
+  Milliseconds redial{2'000};        ///< likewise, for a connection that was lost; it is tried again
   Milliseconds sign_of_life{1'000};  ///< how often one is sent
   Milliseconds silence{4'000};       ///< after which a peer is taken for dead
   Milliseconds farewell{1'000};      ///< for what is still to be sent when a session is closed

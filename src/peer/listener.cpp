@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "base/text.hpp"
@@ -25,18 +22,7 @@ using Clock = std::chrono::steady_clock;
 // Connections that have not yet proved who they are. A session that begins to send brings several at once,
 // and several sessions may.
 constexpr std::size_t kMostGreetings = 128;
-constexpr std::size_t kTokenBytes = 32;
 constexpr int kPauseWithoutDescriptors = 100;  // ms
-
-std::string random_token() {
-  std::string token(kTokenBytes, '\0');
-  if (::getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) std::abort();
-  return token;
-}
-
-bool same(const std::string& left, const std::string& right) {
-  return left.size() == right.size() && ::CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
-}
 
 /// 0 is not said: the peer leaves it to this side.
 int grant(std::uint32_t asked, ConnectionLimits limits) {
@@ -116,7 +102,7 @@ void Listener::reap() {
       if (greeting->finished) gone.splice(gone.end(), greetings_, greeting);
       greeting = next;
     }
-    std::erase_if(open_, [](const auto& entry) { return entry.second.receiver.expired(); });
+    std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
   }
   for (auto& greeting : gone) greeting.thread.join();
 }
@@ -175,7 +161,7 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
     return fail(error);
   }
   const int connections = grant(hello.bulk_connections(), endpoint_.bulk_connections);
-  auto receiver = std::make_shared<StripedReceiver>(connections);
+  auto reception = std::make_shared<Reception>(peer.host, connections, endpoint_.patience);
   wire::OpeningAnswer answer;
   auto* welcome = answer.mutable_welcome();
   welcome->set_protocol(protocol);
@@ -185,52 +171,35 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
     if (std::find(offered.begin(), offered.end(), feature) != offered.end()) peer.features.push_back(feature);
   }
   welcome->mutable_features()->Assign(peer.features.begin(), peer.features.end());
-  welcome->set_session(random_token());
-  Open open{peer.host, receiver, {}};
-  for (int i = 0; i < connections; ++i) {
-    open.tokens.push_back(random_token());
-    welcome->add_bulk_tokens(open.tokens.back());
-  }
+  welcome->set_session(reception->session());
+  welcome->set_secret(reception->secret());
+  welcome->set_bulk_connections(static_cast<std::uint32_t>(connections));
   {
     const std::lock_guard lock(mutex_);
-    open_.emplace(welcome->session(), std::move(open));
+    open_.emplace(reception->session(), reception);
   }
   if (auto written = write_answer(stream, answer, deadline); !written) return written;
   accept_(std::make_unique<TlsSession>(std::move(peer), std::move(stream), endpoint_.patience,
-                                       std::move(receiver)));
+                                       std::move(reception)));
   return {};
 }
 
 Result<> Listener::join_session(TlsStream stream, const wire::Join& join, const std::string& host,
                                 MonotonicTime deadline) {
-  const auto receiver = redeem(join, host);
-  if (!receiver) {
-    (void)write_answer(stream, refusal(receiver.error()), deadline);
-    stream.say_goodbye();
-    return fail(receiver.error());
-  }
-  wire::OpeningAnswer answer;
-  answer.mutable_joined();
-  if (auto written = write_answer(stream, answer, deadline); !written) return written;
-  if (!(*receiver)->join(std::move(stream))) return fail(ErrorCode::refused, "its session is over");
-  return {};
+  const auto reception = reception_of(join.session());
+  const auto admitted = reception ? reception->admit(join, stream, host)
+                                  : fail(ErrorCode::not_allowed,
+                                         "it wants to join a session that is not known here (any more)");
+  if (admitted) return {};
+  (void)write_answer(stream, refusal(admitted.error()), deadline);
+  stream.say_goodbye();
+  return admitted;
 }
 
-/// The session that the token is for. The token is spent.
-Result<std::shared_ptr<StripedReceiver>> Listener::redeem(const wire::Join& join, const std::string& host) {
+std::shared_ptr<Reception> Listener::reception_of(const std::string& session) {
   const std::lock_guard lock(mutex_);
-  const auto open = open_.find(join.session());
-  if (open != open_.end() && open->second.host == host) {
-    auto& tokens = open->second.tokens;
-    const auto token = std::find_if(tokens.begin(), tokens.end(),
-                                    [&](const std::string& good) { return same(good, join.token()); });
-    auto receiver = open->second.receiver.lock();
-    if (token != tokens.end() && receiver) {
-      tokens.erase(token);
-      return receiver;
-    }
-  }
-  return fail(ErrorCode::not_allowed, "it wants to join a session that is not its own");
+  const auto open = open_.find(session);
+  return open != open_.end() ? open->second.lock() : nullptr;
 }
 
 }  // namespace vmigrate::peer

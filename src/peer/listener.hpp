@@ -7,11 +7,10 @@
 #include <mutex>
 #include <string>
 #include <thread>
-#include <vector>
 
-#include "peer/bulk.hpp"
 #include "peer/endpoint.hpp"
 #include "peer/frame.hpp"
+#include "peer/reception.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::peer {
@@ -36,13 +35,6 @@ class Listener {
     std::thread thread;
     bool finished = false;
   };
-  /// A session whose bulk connections may still come.
-  struct Open {
-    std::string host;
-    std::weak_ptr<StripedReceiver> receiver;
-    std::vector<std::string> tokens;
-  };
-
   Listener(Endpoint endpoint, FileDescriptor socket, AcceptHandler accept);
   void run();
   void greet(FileDescriptor socket);
@@ -52,7 +44,7 @@ class Listener {
                          MonotonicTime deadline);
   Result<> join_session(TlsStream stream, const wire::Join& join, const std::string& host,
                         MonotonicTime deadline);
-  Result<std::shared_ptr<StripedReceiver>> redeem(const wire::Join& join, const std::string& host);
+  std::shared_ptr<Reception> reception_of(const std::string& session);
   void reap();
 
   const Endpoint endpoint_;
@@ -61,7 +53,7 @@ class Listener {
   const AcceptHandler accept_;
   std::mutex mutex_;
   std::list<Greeting> greetings_;
-  std::map<std::string, Open> open_;  // by session
+  std::map<std::string, std::weak_ptr<Reception>> open_;  // by session
   std::thread thread_;
 };
 

@@ -8,7 +8,6 @@
 #include <sys/eventfd.h>
 
 #include "base/thread_name.hpp"
-#include "peer/tcp.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -22,10 +21,12 @@ constexpr int kRecordsATurn = 32;
 
 }  // namespace
 
-MessageLanes::MessageLanes(TlsStream stream, std::string other, Patience patience)
-    : stream_(std::move(stream)),
+MessageLanes::MessageLanes(TlsStream stream, std::string other, Patience patience,
+                           std::shared_ptr<Reconnector> reconnector)
+    : connection_(std::move(stream)),
       other_(std::move(other)),
       patience_(patience),
+      reconnector_(std::move(reconnector)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       last_heard_(Clock::now()),
       last_said_(Clock::now()) {
@@ -73,7 +74,7 @@ bool MessageLanes::is_closed() const {
 }
 
 std::chrono::nanoseconds MessageLanes::round_trip() const {
-  return measured(stream_.descriptor()).round_trip;
+  return connection_.round_trip();
 }
 
 void MessageLanes::wake() const {
@@ -82,15 +83,45 @@ void MessageLanes::wake() const {
 
 void MessageLanes::run() {
   name_this_thread("peer");
-  Result<> going;
-  while (going) going = exchange();
-  stream_.say_goodbye();
-  stream_.interrupt();
+  const auto over = converse();
+  connection_.stream().say_goodbye();
+  connection_.interrupt();
   if (is_closed()) return;
-  const bool refused = going.error().code == ErrorCode::refused;
+  const bool refused = over.error().code == ErrorCode::refused;
   events_.closed(Error{refused ? ErrorCode::refused : ErrorCode::unreachable,
-                       fmt::format("the link to {} is lost: {}", other_, going.error().message),
-                       fmt::format("check the network to {}, and migrated there", other_)});
+                       fmt::format("the link to {} is lost: {}", other_, over.error().message),
+                       over.error().hint.empty()
+                           ? fmt::format("check the network to {}, and migrated there", other_)
+                           : over.error().hint});
+}
+
+/// Until nothing more can be said.
+Result<> MessageLanes::converse() {
+  for (;;) {
+    Result<> going;
+    while (going) going = exchange();
+    if (!std::exchange(lost_, false) || is_closed()) return going;
+    if (auto back = come_back(going.error()); !back) return back;
+  }
+}
+
+Result<> MessageLanes::come_back(const Error& why) {
+  auto joined = reconnector_->reconnect(0, received_, why);
+  if (!joined) return fail(joined.error());
+  connection_.replace(std::move(joined->stream));
+  reader_ = {};
+  not_said_ = 0;
+  output_ = {};
+  output_sent_ = 0;
+  write_blocked_ = false;
+  last_heard_ = last_said_ = Clock::now();
+  return unacknowledged_.go_back_to(joined->received);
+}
+
+/// Of the connection's end: another one may come in its place, unless the other end meant it.
+tl::unexpected<Error> MessageLanes::lose(const Error& why) {
+  lost_ = !connection_.stream().has_ended();
+  return fail(why);
 }
 
 /// One turn: what can be read and written now, then a wait for more.
@@ -104,8 +135,8 @@ Result<> MessageLanes::take_in() {
   // A whole record fits, so that TLS keeps nothing back that poll() does not know of.
   std::array<std::byte, kLongestRecord> record;
   for (int i = 0; i < kRecordsATurn; ++i) {
-    const auto count = stream_.read_some(record);
-    if (!count) return fail(count.error());
+    const auto count = connection_.stream().read_some(record);
+    if (!count) return lose(count.error());
     if (*count == 0) return {};
     last_heard_ = Clock::now();
     if (said_farewell_) continue;
@@ -121,7 +152,11 @@ Result<> MessageLanes::take_in() {
 }
 
 Result<> MessageLanes::deliver(Frame frame) {
-  if (frame.lane == 0) return take_own(frame.payload);
+  if (!frame.is_sign_of_life()) {
+    ++received_;
+    not_said_ += frame.payload.size() + kFrameCost;
+  }
+  if (frame.lane == 0) return take_own(frame);
   auto message = incoming_.take(std::move(frame));
   if (!message) return fail(message.error());
   if (!*message || is_closed()) return {};
@@ -133,10 +168,10 @@ Result<> MessageLanes::deliver(Frame frame) {
 }
 
 /// A frame of the session's own business: a sign of life, or a grant.
-Result<> MessageLanes::take_own(ByteView payload) {
-  if (payload.empty()) return {};
+Result<> MessageLanes::take_own(const Frame& frame) {
+  if (frame.is_sign_of_life()) return unacknowledged_.acknowledge(frame.received);
   wire::Grant grant;
-  if (!grant.ParseFromArray(payload.data(), static_cast<int>(payload.size())) ||
+  if (!grant.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size())) ||
       !is_message_lane(grant.lane())) {
     return fail(ErrorCode::refused, "it sent a grant that has no meaning");
   }
@@ -152,11 +187,12 @@ Result<> MessageLanes::put_out() {
       if (is_closed() && outgoing_.empty()) say_farewell();
       return {};
     }
-    const auto count = stream_.write_some(ByteView(output_).subspan(output_sent_));
-    if (!count) return fail(count.error());
+    const auto count = connection_.stream().write_some(output_.subspan(output_sent_));
+    if (!count) return lose(count.error());
     write_blocked_ = *count == 0;
     if (write_blocked_) return {};
     output_sent_ += *count;
+    if (output_sent_ == output_.size() && output_.data() != sign_of_life_.data()) unacknowledged_.sent();
     last_said_ = Clock::now();
   }
   return {};
@@ -164,21 +200,43 @@ Result<> MessageLanes::put_out() {
 
 /// The next frame to send becomes the output. False when there is none.
 bool MessageLanes::fill_output() {
-  output_.clear();
+  output_ = {};
   output_sent_ = 0;
-  if (incoming_.append_grant(output_) || outgoing_.append_next(output_)) return true;
+  if (is_acknowledgement_due()) {
+    say_sign_of_life();
+    return true;
+  }
+  if (unacknowledged_.next() == nullptr && unacknowledged_.bytes() < kMostUnacknowledgedMessages) {
+    ByteBuffer frame;
+    if (incoming_.append_grant(frame) || outgoing_.append_next(frame)) unacknowledged_.add(std::move(frame));
+  }
+  if (const auto* frame = unacknowledged_.next()) {
+    output_ = *frame;
+    return true;
+  }
   // Signs of life would count as getting on, and a session that is closed would never end.
   if (is_closed() || Clock::now() - last_said_ < patience_.sign_of_life) return false;
-  append_frame(output_, 0, false, {});
+  say_sign_of_life();
   return true;
+}
+
+void MessageLanes::say_sign_of_life() {
+  sign_of_life_.clear();
+  append_sign_of_life(sign_of_life_, received_);
+  not_said_ = 0;
+  output_ = sign_of_life_;
+}
+
+bool MessageLanes::is_acknowledgement_due() const {
+  return not_said_ >= kAcknowledgeStep;
 }
 
 /// All is said. The other end still has to take it: if it went on talking to a closed socket, the kernel
 /// would reset the connection, and what is on its way would be lost. So this side listens until the other has
 /// hung up, too.
 void MessageLanes::say_farewell() {
-  stream_.say_goodbye();
-  stream_.end_writing();
+  connection_.stream().say_goodbye();
+  connection_.stream().end_writing();
   said_farewell_ = true;
 }
 
@@ -199,7 +257,7 @@ std::optional<MonotonicTime> MessageLanes::farewell_deadline() const {
 Result<> MessageLanes::wait() {
   const auto now = Clock::now();
   if (now - last_heard_ >= patience_.silence) {
-    return fail(ErrorCode::unreachable, fmt::format("not a word for {}", to_string(patience_.silence)));
+    return lose({ErrorCode::unreachable, fmt::format("not a word for {}", to_string(patience_.silence)), ""});
   }
   MonotonicTime until = last_heard_ + patience_.silence;
   if (!is_closed() && !write_blocked_) until = std::min(until, last_said_ + patience_.sign_of_life);
@@ -207,7 +265,7 @@ Result<> MessageLanes::wait() {
     if (now >= *deadline) return fail(ErrorCode::cancelled, "closed");
     until = std::min(until, *deadline);
   }
-  std::array<pollfd, 2> entries{{{stream_.descriptor(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
+  std::array<pollfd, 2> entries{{{connection_.stream().descriptor(), POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
   if (write_blocked_) entries[0].events |= POLLOUT;
   const auto left = std::max(Milliseconds(0), std::chrono::ceil<Milliseconds>(until - now));
   if (::poll(entries.data(), entries.size(), static_cast<int>(left.count())) < 0 && errno != EINTR) {

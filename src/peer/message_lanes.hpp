@@ -1,27 +1,33 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "base/file_descriptor.hpp"
+#include "peer/connection.hpp"
 #include "peer/frame.hpp"
 #include "peer/incoming_lanes.hpp"
 #include "peer/limits.hpp"
 #include "peer/outgoing_lanes.hpp"
+#include "peer/reconnector.hpp"
 #include "peer/session.hpp"
 #include "peer/tls_stream.hpp"
+#include "peer/unacknowledged.hpp"
 
 namespace vmigrate::peer {
 
 /// The message lanes of a session, on its control connection: one thread ("peer") that alone uses the TLS
-/// stream. OutgoingLanes says what goes out next, IncomingLanes what may come in.
+/// stream. OutgoingLanes says what goes out next, IncomingLanes what may come in. When the connection is lost
+/// the thread waits for another, and goes on where both ends are.
 class MessageLanes {
  public:
   /// `other` names the peer in errors.
-  MessageLanes(TlsStream stream, std::string other, Patience patience);
+  MessageLanes(TlsStream stream, std::string other, Patience patience,
+               std::shared_ptr<Reconnector> reconnector);
   ~MessageLanes();
   MessageLanes(const MessageLanes&) = delete;
   MessageLanes& operator=(const MessageLanes&) = delete;
@@ -32,25 +38,33 @@ class MessageLanes {
   /// No more events; what was sent before still goes out, within Patience::farewell. Does not wait for it.
   void close();
   bool is_closed() const;
+  /// From any thread: the connection is as good as lost.
+  void interrupt() { connection_.interrupt(); }
   std::chrono::nanoseconds round_trip() const;
 
  private:
   void run();
+  Result<> converse();
+  Result<> come_back(const Error& why);
   Result<> exchange();
+  tl::unexpected<Error> lose(const Error& why);
   Result<> take_in();
   Result<> deliver(Frame frame);
-  Result<> take_own(ByteView payload);
+  Result<> take_own(const Frame& frame);
   Result<> put_out();
   bool fill_output();
+  void say_sign_of_life();
+  bool is_acknowledgement_due() const;
   Result<> wait();
   void say_farewell();
   std::optional<Error> what_broke() const;
   std::optional<MonotonicTime> farewell_deadline() const;
   void wake() const;
 
-  TlsStream stream_;
+  Connection connection_;
   const std::string other_;
   const Patience patience_;
+  const std::shared_ptr<Reconnector> reconnector_;
   const FileDescriptor wake_;
   SessionEvents events_;
   std::once_flag started_;
@@ -63,8 +77,13 @@ class MessageLanes {
 
   // The thread's own.
   FrameReader reader_;
-  ByteBuffer output_;
+  std::uint64_t received_ = 0;  // frames
+  std::size_t not_said_ = 0;    // bytes of them that the other end was not told of
+  Unacknowledged unacknowledged_;
+  ByteBuffer sign_of_life_;
+  ByteView output_;  // one of these
   std::size_t output_sent_ = 0;
+  bool lost_ = false;
   bool write_blocked_ = false;
   bool said_farewell_ = false;
   MonotonicTime last_heard_;

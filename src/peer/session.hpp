@@ -6,11 +6,13 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/units.hpp"
 
 /// The channel between two daemons. docs/protocol.md and proto/vmigrate/peer.proto specify it.
 namespace vmigrate::peer {
@@ -65,9 +67,12 @@ class BulkReceiver {
 /// Called from the session's own thread, one at a time; must not block.
 struct SessionEvents {
   std::function<void(Lane, ByteBuffer)> message;
-  /// The session is over, once: the peer closed it, the link died (noticed within 5 s), or it broke the
-  /// protocol. Not called after close() was called from this side.
+  /// The session is over, once: the peer closed it, the link died (noticed within 5 s) and did not come back
+  /// in time, or it broke the protocol. Not called after close() was called from this side.
   std::function<void(Error)> closed;
+  /// A connection is lost, for the reason given, and is tried again; with nothing: all are back. Only with a
+  /// reconnect window, and from any of the session's threads.
+  std::function<void(const std::optional<Error>&)> stalled{};
   /// A message counts as dealt with when `message` returns. With this set, only when dealt_with() says so:
   /// for who queues messages, so that the peer cannot make that queue grow.
   bool dealt_with_later = false;
@@ -91,6 +96,10 @@ class Session {
   virtual BulkReceiver& bulk_receiver() = 0;
   /// The shortest that was measured on the control connection; 0: not known.
   virtual std::chrono::nanoseconds round_trip() const = 0;
+  /// For how long connections that are lost are tried again while the session stalls: nothing that was sent
+  /// is lost by it. Counts from the loss, or from the call if that is later. None, until it is called: the
+  /// session ends with its first lost connection. From any thread.
+  virtual void set_reconnect_window(Milliseconds window) = 0;
   /// Ends the session and unblocks both bulk ends (as the session's own end does). What was sent on the
   /// message lanes before is still delivered if the link holds.
   virtual void close() = 0;

@@ -1,37 +1,33 @@
 #include "peer/tls_session.hpp"
 
 namespace vmigrate::peer {
-namespace {
 
-/// What there is when the bulk connections could not be opened: the error, to whoever writes.
-class NoSender : public BulkSender {
- public:
-  explicit NoSender(Error why) : why_(std::move(why)) {}
-  Result<> write_parts(Parts) override { return fail(why_); }
-  Result<> finish() override { return fail(why_); }
-  std::chrono::nanoseconds waited() const override { return {}; }
-
- private:
-  const Error why_;
-};
-
-}  // namespace
-
-TlsSession::TlsSession(PeerIdentity peer, TlsStream control, Patience patience, OpenBulk open_bulk)
+TlsSession::TlsSession(PeerIdentity peer, TlsStream control, Patience patience,
+                       std::shared_ptr<Redialler> redialler)
     : peer_(std::move(peer)),
-      open_bulk_(std::move(open_bulk)),
-      lanes_(std::move(control), peer_.host, patience) {
+      patience_(patience),
+      redialler_(std::move(redialler)),
+      lanes_(std::move(control), peer_.host, patience, redialler_) {
 }
 
 TlsSession::TlsSession(PeerIdentity peer, TlsStream control, Patience patience,
-                       std::shared_ptr<StripedReceiver> receiver)
+                       std::shared_ptr<Reception> reception)
     : peer_(std::move(peer)),
-      receiver_(std::move(receiver)),
-      lanes_(std::move(control), peer_.host, patience) {
+      patience_(patience),
+      reception_(std::move(reception)),
+      receiver_(std::make_unique<StripedReceiver>(reception_, patience)),
+      lanes_(std::move(control), peer_.host, patience, reception_) {
+  reception_->attach(0, [this] { lanes_.interrupt(); });
 }
 
 TlsSession::~TlsSession() {
   TlsSession::close();
+  if (reception_) reception_->detach(0);
+}
+
+std::shared_ptr<Reconnector> TlsSession::reconnector() const {
+  if (redialler_) return redialler_;
+  return reception_;
 }
 
 void TlsSession::start(SessionEvents events) {
@@ -40,25 +36,21 @@ void TlsSession::start(SessionEvents events) {
     end_bulk();
     tell(why);
   };
+  if (events.stalled) reconnector()->on_stall(std::move(events.stalled));
   lanes_.start(std::move(events));
 }
 
 BulkSender& TlsSession::bulk_sender() {
-  std::call_once(sender_opened_, [this] { open_sender(); });
+  const std::lock_guard lock(mutex_);
+  if (!sender_) {
+    sender_ = std::make_unique<StripedSender>(redialler_, redialler_->bulk_connections(), patience_);
+    if (over_) sender_->close();
+  }
   return *sender_;
 }
 
-void TlsSession::open_sender() {
-  auto connections = open_bulk_();  // not under the mutex: it takes a while, and close() must not
-  const std::lock_guard lock(mutex_);
-  if (!connections || over_) {
-    sender_ = std::make_unique<NoSender>(
-        connections ? Error{ErrorCode::unreachable, "the session is closed", ""} : connections.error());
-    return;
-  }
-  auto striped = std::make_unique<StripedSender>(std::move(*connections));
-  striped_ = striped.get();
-  sender_ = std::move(striped);
+void TlsSession::set_reconnect_window(Milliseconds window) {
+  reconnector()->set_window(window);
 }
 
 void TlsSession::close() {
@@ -67,10 +59,12 @@ void TlsSession::close() {
 }
 
 void TlsSession::end_bulk() {
+  // First, or what is lost now would be tried again.
+  reconnector()->close();
   if (receiver_) receiver_->close();
   const std::lock_guard lock(mutex_);
   over_ = true;
-  if (striped_ != nullptr) striped_->close();
+  if (sender_) sender_->close();
 }
 
 }  // namespace vmigrate::peer

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <mutex>
 
 #include "peer/bulk.hpp"
 #include "peer/message_lanes.hpp"
+#include "peer/reception.hpp"
+#include "peer/redialler.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::peer {
@@ -14,14 +15,10 @@ namespace vmigrate::peer {
 /// they have.
 class TlsSession : public Session {
  public:
-  /// Opens the bulk connections: called once, when memory is first to be sent.
-  using OpenBulk = std::function<Result<std::vector<TlsStream>>()>;
-
-  /// The side that dialled.
-  TlsSession(PeerIdentity peer, TlsStream control, Patience patience, OpenBulk open_bulk);
-  /// The side that listened; bulk connections come in through `receiver`.
-  TlsSession(PeerIdentity peer, TlsStream control, Patience patience,
-             std::shared_ptr<StripedReceiver> receiver);
+  /// The side that dialled; opens bulk connections when memory is first to be sent.
+  TlsSession(PeerIdentity peer, TlsStream control, Patience patience, std::shared_ptr<Redialler> redialler);
+  /// The side that listened; connections come in through `reception`.
+  TlsSession(PeerIdentity peer, TlsStream control, Patience patience, std::shared_ptr<Reception> reception);
   ~TlsSession() override;
 
   const PeerIdentity& peer() const override { return peer_; }
@@ -31,20 +28,21 @@ class TlsSession : public Session {
   BulkSender& bulk_sender() override;
   BulkReceiver& bulk_receiver() override { return *receiver_; }
   std::chrono::nanoseconds round_trip() const override { return lanes_.round_trip(); }
+  void set_reconnect_window(Milliseconds window) override;
   void close() override;
 
  private:
+  std::shared_ptr<Reconnector> reconnector() const;
   void end_bulk();
-  void open_sender();
 
   const PeerIdentity peer_;
-  const OpenBulk open_bulk_;
-  const std::shared_ptr<StripedReceiver> receiver_;
-  std::once_flag sender_opened_;
+  const Patience patience_;
+  const std::shared_ptr<Redialler> redialler_;  // one of the two
+  const std::shared_ptr<Reception> reception_;
   std::mutex mutex_;
   bool over_ = false;
-  std::unique_ptr<BulkSender> sender_;
-  StripedSender* striped_ = nullptr;  // sender_, unless the bulk connections could not be opened
+  std::unique_ptr<StripedSender> sender_;
+  std::unique_ptr<StripedReceiver> receiver_;
   MessageLanes lanes_;
 };
 

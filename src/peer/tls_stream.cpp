@@ -124,15 +124,20 @@ Result<> TlsStream::write_all(ByteView bytes, MonotonicTime deadline) {
   return flush(deadline);
 }
 
-/// What carry_bulk() has collected.
 Result<> TlsStream::flush(MonotonicTime deadline) {
-  BIO* out = ::SSL_get_wbio(connection_.get());
-  while (BIO_flush(out) != 1) {
-    if (BIO_should_retry(out) == 0) return fail(ErrorCode::unreachable, system_error(errno));
-    wants_write_ = true;
+  for (;;) {
+    const auto flushed = flush_some();
+    if (!flushed) return fail(flushed.error());
+    if (*flushed) return {};
     if (auto waited = wait(deadline); !waited) return waited;
   }
-  return {};
+}
+
+Result<bool> TlsStream::flush_some() {
+  BIO* out = ::SSL_get_wbio(connection_.get());
+  wants_write_ = BIO_flush(out) != 1;
+  if (wants_write_ && BIO_should_retry(out) == 0) return fail(ErrorCode::unreachable, system_error(errno));
+  return !wants_write_;
 }
 
 Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {
@@ -141,6 +146,7 @@ Result<std::size_t> TlsStream::outcome(int result, std::size_t count) {
   switch (::SSL_get_error(connection_.get(), result)) {
     case SSL_ERROR_WANT_READ: return std::size_t{0};
     case SSL_ERROR_WANT_WRITE: wants_write_ = true; return std::size_t{0};
+    case SSL_ERROR_ZERO_RETURN: ended_ = true; [[fallthrough]];
     default: return fail(error_of(result));
   }
 }
@@ -163,11 +169,17 @@ Error TlsStream::error_of(int result) const {
 }
 
 Result<> TlsStream::wait(MonotonicTime deadline) {
-  const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
-  if (left.count() <= 0) return fail(ErrorCode::unreachable, "it does not answer");
+  if (std::chrono::steady_clock::now() >= deadline) return fail(ErrorCode::unreachable, "it does not answer");
+  return await(deadline, false);
+}
+
+Result<> TlsStream::await(MonotonicTime until, bool hears) {
+  const auto left = std::chrono::ceil<Milliseconds>(until - std::chrono::steady_clock::now());
   pollfd entry{socket_.get(), static_cast<short>(wants_write_ ? POLLOUT : POLLIN), 0};
+  if (hears) entry.events |= POLLIN;
+  const auto patience = static_cast<int>(std::clamp<Milliseconds::rep>(left.count(), 0, 60'000));
   if (wants_write_) waits_->begin(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
-  const int ready = ::poll(&entry, 1, static_cast<int>(std::min<Milliseconds::rep>(left.count(), 60'000)));
+  const int ready = ::poll(&entry, 1, patience);
   if (wants_write_) waits_->end(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
   if (ready < 0 && errno != EINTR) return fail_errno("poll", errno);
   return {};

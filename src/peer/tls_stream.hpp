@@ -32,8 +32,13 @@ class TlsStream {
   /// As much as there is, without waiting; 0: nothing yet. An error also at the end of the connection.
   Result<std::size_t> read_some(std::span<std::byte> bytes);
   Result<std::size_t> write_some(ByteView bytes);
-  /// Whether the last read_some() or write_some() waits for room to write rather than for something to read.
-  bool wants_write() const { return wants_write_; }
+  /// What carry_bulk() has collected goes out; false: not all of it yet.
+  Result<bool> flush_some();
+  /// Waits until what has just got nowhere is worth another try, or (with `hears`) something can be read, or
+  /// `until`.
+  Result<> await(MonotonicTime until, bool hears);
+  /// The other end has said that nothing follows.
+  bool has_ended() const { return ended_; }
 
   /// Tells the other end that nothing follows; without waiting.
   void say_goodbye();
@@ -41,7 +46,7 @@ class TlsStream {
   void end_writing();
   /// From any thread: everything fails from now on.
   void interrupt();
-  /// For how long write_all() has waited for the network; see WireWait. From any thread.
+  /// For how long writers have waited for the network; see WireWait. From any thread.
   std::chrono::nanoseconds waited() const;
   int descriptor() const { return socket_.get(); }
   const SSL* connection() const { return connection_.get(); }
@@ -62,6 +67,7 @@ class TlsStream {
   FileDescriptor socket_;
   std::unique_ptr<SSL, Free> connection_;
   bool wants_write_ = false;
+  bool ended_ = false;
   std::unique_ptr<WireWait> waits_ = std::make_unique<WireWait>();
 };
 

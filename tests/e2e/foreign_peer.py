@@ -44,7 +44,7 @@ def hello(newest, oldest, software):
 
 
 def welcome(protocol, software):
-    return text(WELCOME, number(1, protocol) + text(2, software) + text(4, "session") + text(5, "token"))
+    return text(WELCOME, number(1, protocol) + text(2, software) + text(4, "session") + text(6, "secret") + number(7, 1))
 
 
 def refusal(code, message, hint):
@@ -192,9 +192,9 @@ def announce_too_much(source, destination):
         wait_for_hang_up(stream)
 
 
-def join_with_invented_token(source, destination):
+def join_with_invented_proof(source, destination):
     with session(source, destination) as stream:
-        send_message(stream, text(2, text(1, os.urandom(32)) + text(2, os.urandom(32))))
+        send_message(stream, text(2, text(1, os.urandom(32)) + number(3, 1) + number(4, 1) + text(6, os.urandom(32))))
         assert read_varint(fields(receive_message(stream))[REFUSAL][1:])[0] == NOT_ALLOWED
 
 
@@ -206,7 +206,7 @@ def throw_garbage(source, destination):
     say(source, destination, LENGTHS.pack(0, 4) + b"none")
     greet_without_certificate(source, destination)
     announce_too_much(source, destination)
-    join_with_invented_token(source, destination)
+    join_with_invented_proof(source, destination)
 
 
 @contextmanager

@@ -124,6 +124,7 @@ class LoopbackSession : public peer::Session {
   peer::BulkSender& bulk_sender() override { return end_->bulk(); }
   peer::BulkReceiver& bulk_receiver() override { return end_->bulk(); }
   std::chrono::nanoseconds round_trip() const override { return {}; }
+  void set_reconnect_window(Milliseconds) override {}
   void close() override { end_->close(); }
 
  private:

@@ -61,15 +61,34 @@ void Attacks::expect_no_greeting(ByteView bytes) {
   EXPECT_FALSE(read_answer(stream, soon()));
 }
 
-void Attacks::expect_no_join(const std::string& session, const std::string& token, const std::string& as) {
-  wire::Opening opening;
-  opening.mutable_join()->set_session(session);
-  opening.mutable_join()->set_token(token);
+wire::Join Attacks::join_of(const TlsStream& stream, const std::string& session, const std::string& secret,
+                            std::uint32_t connection, std::uint32_t attempt) {
+  wire::Join join;
+  join.set_session(session);
+  join.set_connection(connection);
+  join.set_attempt(attempt);
+  EXPECT_TRUE(prove(join, secret, stream));
+  return join;
+}
+
+void Attacks::expect_no_join(const std::string& session, const std::string& secret, const std::string& as,
+                             Change change) {
   auto stream = connect(authority_.issue(as));
+  wire::Opening opening;
+  *opening.mutable_join() = join_of(stream, session, secret);
+  if (change != nullptr) change(*opening.mutable_join());
   (void)write_opening(stream, opening, soon());
   const auto answer = read_answer(stream, soon());
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::not_allowed);
+}
+
+void Attacks::expect_no_replay(const wire::Join& join) {
+  auto stream = connect();
+  wire::Opening opening;
+  *opening.mutable_join() = join;
+  (void)write_opening(stream, opening, soon());
+  EXPECT_FALSE(read_answer(stream, soon()));
 }
 
 TlsStream Attacks::begin_session(bool dealt_with_later) {
@@ -91,11 +110,11 @@ void Attacks::expect_session_ends(ByteView bytes, bool dealt_with_later) {
   EXPECT_EQ(heard_.wait_for_end().code, ErrorCode::refused);
 }
 
-TlsStream Attacks::join_own_session() {
+TlsStream Attacks::join_own_session(std::uint32_t attempt) {
   auto stream = connect();
   wire::Opening opening;
-  opening.mutable_join()->set_session(session());
-  opening.mutable_join()->set_token(token());
+  last_join_ = join_of(stream, session(), secret(), 1, attempt);
+  *opening.mutable_join() = last_join_;
   EXPECT_TRUE(write_opening(stream, opening, soon()));
   EXPECT_TRUE(read_answer(stream, soon()));
   return stream;

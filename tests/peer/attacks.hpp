@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "peer/frame.hpp"
+#include "peer/membership.hpp"
 #include "sockets.hpp"
 #include "two_hosts.hpp"
 
@@ -49,17 +50,26 @@ class Attacks : public TwoHosts, public testing::WithParamInterface<Attack> {
   void expect_no_greeting(ByteView bytes);
   void expect_no_greeting(const wire::Opening& opening) { expect_no_greeting(framed(opening)); }
 
-  void expect_no_join(const std::string& session, const std::string& token, const std::string& as = "hosta");
+  /// A join of the first bulk connection, proved with `secret`; `change` may spoil it then.
+  using Change = void (*)(wire::Join& join);
+  void expect_no_join(const std::string& session, const std::string& secret, const std::string& as = "hosta",
+                      Change change = nullptr);
+  void expect_no_join(Change change) { expect_no_join(this->session(), secret(), "hosta", change); }
+  /// The other end's answer to a join that is said again, on a connection of its own.
+  void expect_no_replay(const wire::Join& join);
 
   /// A session of the attacker's own; `dealt_with_later`: what it sends stays with hostb.
   TlsStream begin_session(bool dealt_with_later = false);
   void end_session() { there_.reset(); }
   const std::string& session() const { return welcome_.session(); }
-  const std::string& token() const { return welcome_.bulk_tokens(0); }
+  const std::string& secret() const { return welcome_.secret(); }
+  static wire::Join join_of(const TlsStream& stream, const std::string& session, const std::string& secret,
+                            std::uint32_t connection = 1, std::uint32_t attempt = 1);
 
   void expect_session_ends(ByteView bytes, bool dealt_with_later = false);
 
-  TlsStream join_own_session();
+  TlsStream join_own_session(std::uint32_t attempt = 1);
+  const wire::Join& last_join() const { return last_join_; }
 
   /// Memory that hostb must not take for the VM's.
   void expect_no_memory(ByteView bytes);
@@ -111,6 +121,7 @@ class Attacks : public TwoHosts, public testing::WithParamInterface<Attack> {
   Recorder heard_there_;
   Recorder heard_;
   wire::Welcome welcome_;
+  wire::Join last_join_;
   std::unique_ptr<Session> honest_there_;
   std::unique_ptr<Session> honest_here_;
   std::unique_ptr<Session> there_;

@@ -52,60 +52,98 @@ INSTANTIATE_TEST_SUITE_P(Greetings, Attacks, testing::ValuesIn(kGreetings), name
 // --- To get into a session
 
 const std::string kUnknown(32, 'x');
-const std::array<Attack, 10> kJoins{{
+const std::array<Attack, 16> kJoins{{
     {"AnUnknownSession",
      [](Attacks& host) {
        const auto control = host.begin_session();
-       host.expect_no_join(kUnknown, host.token());
+       host.expect_no_join(kUnknown, host.secret());
      }},
     {"NoSession",
      [](Attacks& host) {
        const auto control = host.begin_session();
-       host.expect_no_join("", host.token());
+       host.expect_no_join("", host.secret());
      }},
-    {"AnUnknownToken",
+    {"AnUnknownSecret",
      [](Attacks& host) {
        const auto control = host.begin_session();
        host.expect_no_join(host.session(), kUnknown);
      }},
-    {"NoToken",
+    {"NoSecret",
      [](Attacks& host) {
        const auto control = host.begin_session();
        host.expect_no_join(host.session(), "");
      }},
-    {"ATokensBeginning",
+    {"NoProof",
      [](Attacks& host) {
        const auto control = host.begin_session();
-       host.expect_no_join(host.session(), host.token().substr(0, 31));
+       host.expect_no_join([](wire::Join& join) { join.clear_proof(); });
      }},
-    {"ATokenWithMore",
+    {"AProofsBeginning",
      [](Attacks& host) {
        const auto control = host.begin_session();
-       host.expect_no_join(host.session(), host.token() + 'x');
+       host.expect_no_join([](wire::Join& join) { join.mutable_proof()->pop_back(); });
      }},
-    {"ATokenOnceMore",
+    {"AProofWithMore",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       host.expect_no_join([](wire::Join& join) { join.mutable_proof()->push_back('x'); });
+     }},
+    {"AProofOfAnotherConnection",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       host.expect_no_join([](wire::Join& join) { join.set_connection(0); });
+     }},
+    {"AProofOfAnotherCount",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       host.expect_no_join([](wire::Join& join) { join.set_received(1); });
+     }},
+    {"AJoinOnceMore",
      [](Attacks& host) {
        const auto control = host.begin_session();
        const auto joined = host.join_own_session();
-       host.expect_no_join(host.session(), host.token());
+       host.expect_no_replay(host.last_join());
+       auto later = host.last_join();
+       later.set_attempt(2);
+       host.expect_no_replay(later);
      }},
-    {"ATokenOfAnotherHost",
+    {"AnAttemptOnceMore",
      [](Attacks& host) {
        const auto control = host.begin_session();
-       host.expect_no_join(host.session(), host.token(), "hostc");
+       const auto joined = host.join_own_session();
+       host.expect_no_join(host.session(), host.secret());
      }},
-    {"ATokenOfAnotherSession",
+    {"AnAttemptThatWasOvertaken",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       const auto joined = host.join_own_session(7);
+       host.expect_no_join(host.session(), host.secret());
+     }},
+    {"AConnectionThatIsNone",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       for (const std::uint32_t connection : {2U, UINT32_MAX}) {
+         auto stream = host.connect();
+         host.expect_no_replay(Attacks::join_of(stream, host.session(), host.secret(), connection));
+       }
+     }},
+    {"ASecretOfAnotherHost",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       host.expect_no_join(host.session(), host.secret(), "hostc");
+     }},
+    {"ASecretOfAnotherSession",
      [](Attacks& host) {
        const auto first = host.begin_session();
-       const auto token = host.token();
+       const auto secret = host.secret();
        const auto second = host.begin_session();
-       host.expect_no_join(host.session(), token);
+       host.expect_no_join(host.session(), secret);
      }},
     {"ASessionThatIsOver",
      [](Attacks& host) {
        const auto control = host.begin_session();
        host.end_session();
-       host.expect_no_join(host.session(), host.token());
+       host.expect_no_join(host.session(), host.secret());
      }},
 }};
 INSTANTIATE_TEST_SUITE_P(Joins, Attacks, testing::ValuesIn(kJoins), name_of);
@@ -125,7 +163,14 @@ ByteBuffer frames(std::size_t count, std::uint32_t lane, bool more, std::size_t 
   return bytes;
 }
 
-const std::array<Attack, 12> kSessions{{
+/// A sign of life with a count of frames that were never sent.
+ByteBuffer received(std::uint64_t count) {
+  ByteBuffer bytes;
+  append_sign_of_life(bytes, count);
+  return bytes;
+}
+
+const std::array<Attack, 14> kSessions{{
     {"AHeaderOfAnySize", [](Attacks& host) { host.expect_session_ends(Attacks::lengths(UINT32_MAX, 0)); }},
     {"APayloadOfAnySize", [](Attacks& host) { host.expect_session_ends(Attacks::lengths(0, UINT32_MAX)); }},
     {"APayloadOneTooLong", [](Attacks& host) { host.expect_session_ends(Attacks::lengths(0, 65'537)); }},
@@ -137,6 +182,8 @@ const std::array<Attack, 12> kSessions{{
     {"TheHighestLane", [](Attacks& host) { host.expect_session_ends(frames(1, UINT32_MAX, false, 1)); }},
     {"AGrantForALaneThatIsNone", [](Attacks& host) { host.expect_session_ends(grant(9, 1)); }},
     {"AGrantForItsOwnLane", [](Attacks& host) { host.expect_session_ends(grant(0, 1)); }},
+    {"MoreReceivedThanWasSent", [](Attacks& host) { host.expect_session_ends(received(1)); }},
+    {"AllReceivedThatThereCanBe", [](Attacks& host) { host.expect_session_ends(received(UINT64_MAX)); }},
     {"AnotherHello", [](Attacks& host) { host.expect_session_ends(Attacks::framed(Attacks::hello())); }},
     {"AMessageWithoutEnd",
      [](Attacks& host) {

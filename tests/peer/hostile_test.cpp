@@ -8,6 +8,7 @@
 
 #include "largest_block.hpp"
 #include "peer/frame.hpp"
+#include "peer/membership.hpp"
 #include "sockets.hpp"
 #include "two_hosts.hpp"
 
@@ -52,10 +53,14 @@ class Hostile : public TwoHosts {
     return read_answer(stream, soon());
   }
 
-  wire::Opening join(int token) const {
+  /// Of the first bulk connection.
+  wire::Opening join(const TlsStream& stream, std::uint32_t attempt = 1) const {
     wire::Opening opening;
-    opening.mutable_join()->set_session(welcome_.session());
-    opening.mutable_join()->set_token(welcome_.bulk_tokens(token));
+    auto& join = *opening.mutable_join();
+    join.set_session(welcome_.session());
+    join.set_connection(1);
+    join.set_attempt(attempt);
+    EXPECT_TRUE(prove(join, welcome_.secret(), stream));
     return opening;
   }
 
@@ -234,45 +239,28 @@ TEST_F(Hostile, UnknownLanesAndSenselessGrantsAreRefused) {
   }
 }
 
-TEST_F(Hostile, ATokenIsGoodOnceAndForItsOwnerOnly) {
+TEST_F(Hostile, AProofIsGoodOnceAndForItsOwnerOnly) {
   auto there = endpoint("hostb");
   there.peers["hosta"] = {};
   there.peers["hostc"] = {};
   listen(there);
   const auto session = begin_session();
-  auto unknown = join(0);
-  unknown.mutable_join()->set_token(std::string(32, 'x'));
-  auto empty = join(0);
-  empty.mutable_join()->clear_token();
-  auto other_session = join(0);
-  other_session.mutable_join()->set_session(std::string(32, 'x'));
-  for (const auto& opening : {unknown, empty, other_session}) {
-    auto stream = connect();
-    const auto answer = ask(stream, opening);
-    ASSERT_FALSE(answer);
-    EXPECT_EQ(answer.error().code, ErrorCode::not_allowed);
-  }
   auto thief = connect(endpoint("hostc"));
-  EXPECT_FALSE(ask(thief, join(0)));
+  EXPECT_FALSE(ask(thief, join(thief)));
   auto owner = connect();
-  EXPECT_TRUE(ask(owner, join(0)));
+  const auto good = join(owner);
+  EXPECT_TRUE(ask(owner, good));
   auto again = connect();
-  EXPECT_FALSE(ask(again, join(0)));
-}
-
-TEST_F(Hostile, ATokenEndsWithItsSession) {
-  listen();
-  const auto session = begin_session();
-  there_.reset();
-  auto stream = connect();
-  EXPECT_FALSE(ask(stream, join(0)));
+  const auto answer = ask(again, good);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::not_allowed);
 }
 
 TEST_F(Hostile, ABulkChunkOfAnySizeIsRefusedBeforeMemoryIsTaken) {
   listen();
   const auto session = begin_session();
   auto stream = connect();
-  ASSERT_TRUE(ask(stream, join(0)));
+  ASSERT_TRUE(ask(stream, join(stream)));
   largest_block = 0;
   ByteBuffer head(8);
   const auto size = lengths(UINT32_MAX, 0);
@@ -289,7 +277,7 @@ TEST_F(Hostile, BulkChunksFarAheadAreNotTakenIn) {
   listen();
   const auto session = begin_session();
   auto stream = connect();
-  ASSERT_TRUE(ask(stream, join(0)));
+  ASSERT_TRUE(ask(stream, join(stream)));
   // More than the kernel's buffers hold.
   constexpr std::size_t kChunks = 64 * kMebibyte / kLongestBulkChunk;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
@@ -311,7 +299,7 @@ TEST_F(Hostile, NoMoreBulkConnectionsAreGrantedThanThereMayBe) {
   greedy.mutable_hello()->set_bulk_connections(4'000'000'000);
   const auto answer = ask(stream, greedy);
   ASSERT_TRUE(answer);
-  EXPECT_EQ(answer->welcome().bulk_tokens_size(), bulk_connections_);
+  EXPECT_EQ(answer->welcome().bulk_connections(), static_cast<std::uint32_t>(bulk_connections_));
 }
 
 TEST_F(Hostile, ABulkStreamWithALieAboutItsLengthIsNotTakenForWhole) {
@@ -319,7 +307,7 @@ TEST_F(Hostile, ABulkStreamWithALieAboutItsLengthIsNotTakenForWhole) {
   listen();
   const auto session = begin_session();
   auto stream = connect();
-  ASSERT_TRUE(ask(stream, join(0)));
+  ASSERT_TRUE(ask(stream, join(stream)));
   ByteBuffer end(12 + 8);
   end.back() = std::byte{5};
   ASSERT_TRUE(stream.write_all(end, soon()));

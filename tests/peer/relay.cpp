@@ -1,6 +1,8 @@
 #include "relay.hpp"
 
 #include <array>
+#include <utility>
+#include <vector>
 
 #include <sys/socket.h>
 
@@ -47,8 +49,18 @@ void Relay::stall() {
   stall(Direction::from_target);
 }
 
+void Relay::stall(std::size_t connection) {
+  const std::lock_guard lock(mutex_);
+  pair_at(connection).stalled = true;
+}
+
+bool Relay::may_pass(const Pair& pair, Direction direction) const {
+  return !pair.stalled && !stalled_[index_of(direction)];
+}
+
 void Relay::resume() {
   const std::lock_guard lock(mutex_);
+  for (auto& pair : pairs_) pair.stalled = false;
   stalled_[0] = stalled_[1] = false;
   changed_.notify_all();
 }
@@ -56,6 +68,27 @@ void Relay::resume() {
 void Relay::cut(std::size_t connection) {
   const std::lock_guard lock(mutex_);
   reset(pair_at(connection));
+}
+
+void Relay::cut_all() {
+  const std::lock_guard lock(mutex_);
+  for (auto& pair : pairs_) reset(pair);
+}
+
+bool Relay::cut_one(std::uint32_t choice) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Pair*> living;
+  for (auto& pair : pairs_) {
+    if (!pair.over[0] && !pair.over[1]) living.push_back(&pair);
+  }
+  if (living.empty()) return false;
+  reset(*living[choice % living.size()]);
+  return true;
+}
+
+void Relay::corrupt(std::size_t connection, Direction direction) {
+  const std::lock_guard lock(mutex_);
+  pair_at(connection).corrupt[index_of(direction)] = true;
 }
 
 void Relay::cut_all_after(std::size_t connection, std::uint64_t bytes) {
@@ -118,14 +151,16 @@ void Relay::pump(Pair& pair, Direction direction) {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopping_ || !stalled_[index_of(direction)]; });
+      changed_.wait(lock, [&] { return stopping_ || may_pass(pair, direction); });
       if (stopping_) return;
     }
     const auto received = ::recv(from.get(), chunk.data(), chunk.size(), 0);
     {
       // Stalled while it waited: what came is held, not lost.
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopping_ || !stalled_[index_of(direction)]; });
+      changed_.wait(lock, [&] { return stopping_ || may_pass(pair, direction); });
+      if (received > 0 && std::exchange(pair.corrupt[index_of(direction)], false))
+        chunk[static_cast<std::size_t>(received) / 2] ^= std::byte{1};
     }
     if (received <= 0) break;
     const auto bytes = static_cast<std::size_t>(received);

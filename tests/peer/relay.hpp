@@ -27,10 +27,18 @@ class Relay {
   /// Passes nothing on in this direction, as when a cable is pulled; no end is told.
   void stall(Direction direction);
   void stall();
+  /// Of one connection that there is.
+  void stall(std::size_t connection);
   /// Goes on where it was stalled; nothing was lost.
   void resume();
   /// Resets one connection.
   void cut(std::size_t connection);
+  /// Resets every connection that there is; those that come later pass.
+  void cut_all();
+  /// Resets one of those that live, which one `choice` says. False when there is none.
+  bool cut_one(std::uint32_t choice);
+  /// Changes a bit of what passes next on this connection.
+  void corrupt(std::size_t connection, Direction direction);
   /// Resets all connections once so many bytes have gone to the target on this one, which may be yet to come.
   void cut_all_after(std::size_t connection, std::uint64_t bytes);
 
@@ -45,10 +53,14 @@ class Relay {
     FileDescriptor far;
     std::uint64_t passed[2] = {0, 0};
     bool over[2] = {false, false};
+    bool corrupt[2] = {false, false};
+    bool stalled = false;
     std::thread threads[2];
   };
   void run();
   void pump(Pair& pair, Direction direction);
+  /// With the lock held.
+  bool may_pass(const Pair& pair, Direction direction) const;
   void count(Pair& pair, Direction direction, std::size_t bytes);
   Pair& pair_at(std::size_t index);
   static void reset(Pair& pair);

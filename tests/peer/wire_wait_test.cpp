@@ -95,6 +95,17 @@ class Waiting : public TwoHosts {
   std::vector<std::thread> readers_;
 };
 
+/// Connections that stand already.
+class OpenedBefore : public Reconnector {
+ public:
+  std::vector<TlsStream> streams;
+
+ protected:
+  Result<Joined> join(int number, std::uint64_t, std::optional<MonotonicTime>) override {
+    return Joined{std::move(streams.at(static_cast<std::size_t>(number) - 1))};
+  }
+};
+
 TEST_F(Waiting, ForAReceiverIsNotPutDownToTheNetwork) {
   auto stream = connect();
   const ByteBuffer more_than_the_kernel_holds(128 * kMebibyte);
@@ -107,10 +118,10 @@ TEST_F(Waiting, ForAReceiverIsNotPutDownToTheNetwork) {
 
 TEST_F(Waiting, ForASlowNetworkIsAlmostAllThereIs) {
   constexpr std::uint32_t kBytesPerSecond = 2'000'000;
-  std::vector<TlsStream> slow;
-  slow.push_back(connect(kBytesPerSecond));
-  slow.push_back(connect(kBytesPerSecond));
-  StripedSender sender(std::move(slow));
+  auto slow = std::make_shared<OpenedBefore>();
+  slow->streams.push_back(connect(kBytesPerSecond));
+  slow->streams.push_back(connect(kBytesPerSecond));
+  StripedSender sender(slow, 2, {});
   EXPECT_EQ(sender.waited(), milliseconds(0));
   const auto begun = Clock::now();
   EXPECT_TRUE(sender.write(ByteBuffer(3 * kMebibyte)));
