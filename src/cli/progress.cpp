@@ -60,8 +60,18 @@ std::string memory_forecast(const control::Progress& progress) {
       fmt::format("converging: ~{} left{}", milliseconds(progress.forecast_left_ms()), because));
 }
 
+/// "link lost, trying again (12 s of 60 s): not a word for 4 s"
+std::string outage_words(const control::LinkOutage& outage) {
+  constexpr std::uint32_t second = 1000;
+  const auto words = fmt::format("link lost, trying again ({} s of {} s)", outage.so_far_ms() / second,
+                                 (outage.window_ms() + second - 1) / second);
+  return outage.why().empty() ? words : words + ": " + outage.why();
+}
+
 /// What happens now, in words.
 std::string activity(const control::Migration& migration) {
+  if (migration.progress().has_link_outage() && !has_ended(migration.phase()))
+    return outage_words(migration.progress().link_outage());
   const auto& vm = migration.vm();
   const auto& destination = migration.destination_host();
   switch (migration.phase()) {
@@ -122,7 +132,8 @@ std::vector<std::string> progress_lines(const control::Migration& migration, con
   std::vector<std::string> first{title(migration, style), phase_words(migration)};
   std::string second = activity(migration);
   if (migration.phase() == control::MEMORY) {
-    for (auto& part : rates(migration.progress())) first.push_back(std::move(part));
+    if (!migration.progress().has_link_outage())
+      for (auto& part : rates(migration.progress())) first.push_back(std::move(part));
     second = drawn(bar, style) + "  " + second;
   }
   return {joined(first, style), fitted(second, style.width, style)};
@@ -130,7 +141,8 @@ std::vector<std::string> progress_lines(const control::Migration& migration, con
 
 std::string progress_text(const control::Migration& migration) {
   std::vector<std::string> parts;
-  if (migration.phase() == control::MEMORY) parts = rates(migration.progress());
+  if (migration.phase() == control::MEMORY && !migration.progress().has_link_outage())
+    parts = rates(migration.progress());
   if (auto now = activity(migration); !now.empty()) parts.push_back(std::move(now));
   return fmt::format("{}", fmt::join(parts, ", "));
 }

@@ -56,6 +56,13 @@ std::string receipt_lines(const control::Migration& migration, const Style& styl
   auto text = labelled("pause", pause_text(migration)) + labelled("memory", memory_text(receipt));
   if (receipt.slowdown_percent() > 0)
     text += labelled("slowed", fmt::format("by up to {}%, to converge", receipt.slowdown_percent()));
+  if (receipt.link_stalls() > 0) {
+    text += labelled(
+        "link",
+        fmt::format("lost {} and came back, {} in all",
+                    receipt.link_stalls() == 1 ? "once" : fmt::format("{} times", receipt.link_stalls()),
+                    milliseconds(receipt.link_stalled_ms())));
+  }
   text += labelled("checksum", receipt.memory_verified()
                                    ? toned("the memory stream was the same on both hosts", Tone::good, style)
                                    : toned("not compared", Tone::warning, style));

@@ -22,6 +22,8 @@ namespace {
 constexpr Bytes kLeastMemory{std::uint64_t{64} << 20};
 constexpr Bytes kMostMemory{std::uint64_t{2} << 30};
 constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 2,000 s at most
+/// Whoever waits longer had better begin anew.
+constexpr Milliseconds kLongestWindow = std::chrono::hours(1);
 
 using Peer = Configuration::Peer;
 
@@ -102,6 +104,17 @@ Result<> read_max_pause(const std::string& text, Milliseconds* target) {
     return fail(ErrorCode::usage, fmt::format("a pause of {} is not possible", text), "1ms to 30min is");
   }
   *target = *pause;
+  return {};
+}
+
+Result<> read_window(const std::string& text, Milliseconds* target) {
+  const auto window = parse_duration(text);
+  if (!window) return fail(window.error());
+  if (*window > kLongestWindow) {
+    return fail(ErrorCode::usage, fmt::format("to wait {} for a lost link is not possible", text),
+                "0s to 60min is");
+  }
+  *target = *window;
   return {};
 }
 
@@ -193,6 +206,12 @@ std::vector<TomlKey> schema(Configuration* to) {
                              })},
                             {"memory", parsed([to](const std::string& text) {
                                return read_memory(text, &to->migration.memory);
+                             })},
+                            {"reconnect_window", parsed([to](const std::string& text) {
+                               return read_window(text, &to->migration.reconnect_window);
+                             })},
+                            {"stopped_window", parsed([to](const std::string& text) {
+                               return read_window(text, &to->migration.stopped_window);
                              })}}),
       section("log", {{"level", parsed([to](const std::string& text) {
                          to->log.level = text;

@@ -45,6 +45,8 @@ struct Configuration {
     Milliseconds max_pause{300};
     Rate bandwidth{};                        ///< zero: no limit
     Bytes memory{std::uint64_t{128} << 20};  ///< of this daemon, for each migration
+    Milliseconds reconnect_window{60'000};   ///< while the VM runs
+    Milliseconds stopped_window{3'000};      ///< while it stands still
   } migration;
   struct {
     std::string level = "info";

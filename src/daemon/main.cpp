@@ -89,6 +89,10 @@ Result<> serve(const Configuration& configuration) {
   if (!endpoint) return fail(endpoint.error());
   peer::TlsDialer dialer(*endpoint);
 
+  migration::Timing timing;
+  timing.reconnect = configuration.migration.reconnect_window;
+  timing.reconnect_stopped = configuration.migration.stopped_window;
+
   // The migrations themselves; first those that an earlier life of this daemon left.
   const migration::Edges edges{(*hypervisors)->all(),
                                dialer,
@@ -97,7 +101,7 @@ Result<> serve(const Configuration& configuration) {
                                clock,
                                configuration.host.name,
                                configuration.paths.runtime,
-                               {},
+                               timing,
                                configuration.migration.memory};
   migration::Manager manager(edges, kVersion,
                              [&board](const migration::Report& report) { board.publish(report); });

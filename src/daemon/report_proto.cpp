@@ -34,6 +34,13 @@ void fill(const migration::Progress& from, control::Progress* to) {
   to->set_elapsed_ms(milliseconds(from.elapsed));
   to->set_slowdown_percent(from.slowdown.count);
   to->set_slowdown_reason(valid_utf8(from.slowdown_reason));
+  to->set_link_stalls(from.link.stalls);
+  to->set_link_stalled_ms(milliseconds(from.link.stalled));
+  if (const auto& outage = from.link.outage) {
+    to->mutable_link_outage()->set_so_far_ms(milliseconds(outage->so_far));
+    to->mutable_link_outage()->set_window_ms(milliseconds(outage->window));
+    to->mutable_link_outage()->set_why(valid_utf8(outage->why));
+  }
 }
 
 void fill(const migration::Receipt& from, control::Receipt* to) {
@@ -49,6 +56,8 @@ void fill(const migration::Receipt& from, control::Receipt* to) {
   to->set_passes(from.passes);
   to->set_slowdown_percent(from.slowdown.count);
   to->set_expected_pause_ms(milliseconds(from.expected_pause.value_or(Milliseconds(0))));
+  to->set_link_stalls(from.link_stalls);
+  to->set_link_stalled_ms(milliseconds(from.link_stalled));
   to->set_memory_verified(from.memory_verified);
   for (const auto& announced : from.announcements) {
     auto* item = to->add_announcements();

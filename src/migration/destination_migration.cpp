@@ -79,6 +79,8 @@ void DestinationMigration::run() {
     if (auto reserved = reserve(); !reserved) {
       return answer_offer({{reserved.error().code, reserved.error().message, reserved.error().hint}});
     }
+    link_stalls_.set_window(edges_.timing.reconnect);
+    link_->set_reconnect_window(edges_.timing.reconnect);
     answer_offer({});
   }
   const auto over = [this] {
@@ -205,7 +207,28 @@ void DestinationMigration::on_hypervisor_message(ByteBuffer bytes) {
 
 void DestinationMigration::on_link_lost(const Error& why) {
   link_usable_ = false;
+  link_stalls_.end(edges_.clock.now());
   if (begun_) apply(destination::LinkLost{why});
+}
+
+void DestinationMigration::on_link_stalled(const std::optional<Error>& why) {
+  if (why) {
+    spdlog::warn("{}: the link to {} is lost, waiting for it: {}", label(), record_.peer, why->message);
+    link_stalls_.begin(edges_.clock.now(), why->message);
+  } else {
+    spdlog::info("{}: the link to {} is back", label(), record_.peer);
+    link_stalls_.end(edges_.clock.now());
+  }
+  report_.progress.link = link_stalls_.report(edges_.clock.now());
+  publish_(report_);
+}
+
+void DestinationMigration::on_source_left(const SourceLeft& left) {
+  const bool meant =
+      left.host == record_.peer && (left.vm == record_.vm || left.migration == record_.migration);
+  if (!meant || !link_stalls_.is_stalled()) return;
+  on_link_lost(
+      {ErrorCode::unreachable, fmt::format("the link was lost, and {} has given it up", record_.peer), ""});
 }
 
 void DestinationMigration::on_prepared() {

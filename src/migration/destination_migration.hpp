@@ -9,12 +9,21 @@
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
 #include "migration/incoming_stream.hpp"
+#include "migration/link_stalls.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/report.hpp"
 #include "migration/runtime_directory.hpp"
 
 namespace vmigrate::migration {
+
+/// What a source that opens a new session says by that: either has to be the same for a migration to be
+/// meant.
+struct SourceLeft {
+  std::string host;
+  std::optional<VmId> vm{};
+  std::optional<MigrationId> migration{};
+};
 
 /// One VM arriving at this host: from the offer to the verdict. handover::destination decides; this does what
 /// it says and tells it what has happened.
@@ -38,6 +47,10 @@ class DestinationMigration {
   void on_message(const ControlMessage& message);
   void on_hypervisor_message(ByteBuffer bytes);
   void on_link_lost(const Error& why);
+  void on_link_stalled(const std::optional<Error>& why);
+  /// The source has given up the session of a migration of this VM, or of this migration. If the link stalls,
+  /// nobody will come back.
+  void on_source_left(const SourceLeft& left);
 
   /// From any thread: lets run() return with everything left as it is, as if the daemon had died.
   void abandon();
@@ -81,6 +94,7 @@ class DestinationMigration {
   Report report_;
   bool begun_ = false;  ///< the state machine is in charge
   bool link_usable_;
+  LinkStalls link_stalls_;
   bool unwritten_ = false;  ///< the journal still has an earlier state
   bool abandoned_ = false;
 

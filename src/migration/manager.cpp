@@ -183,7 +183,8 @@ void Manager::accept(std::unique_ptr<peer::Session> session) {
   }
   Task task;
   task.peer = session->peer().host;
-  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_);
+  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
+                                           [this](const SourceLeft& left) { tell_visitors(left); });
   auto visitor = task.visitor;
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
 }
@@ -212,6 +213,13 @@ void Manager::run(Task task, std::string name, std::function<void()> work) {
     work = nullptr;
     release(placed);
   });
+}
+
+void Manager::tell_visitors(const SourceLeft& left) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& task : tasks_) {
+    if (task.visitor) task.visitor->on_source_left(left);
+  }
 }
 
 void Manager::release(Task& task) {

@@ -21,6 +21,12 @@ struct PeerLink::Shared {
     });
   }
 
+  static void stall(const std::shared_ptr<Shared>& self, const std::optional<Error>& why) {
+    self->mailbox->post([self, why] {
+      if (!self->detached && !self->lost && self->events.stalled) self->events.stalled(why);
+    });
+  }
+
   /// `letter` deals with a message. The peer may send as much again once it has: so it cannot fill the
   /// mailbox.
   template <class Letter>
@@ -59,6 +65,7 @@ PeerLink::PeerLink(std::unique_ptr<peer::Session> session, std::shared_ptr<Mailb
       {.message = [shared = shared_](peer::Lane lane,
                                      ByteBuffer bytes) { Shared::receive(shared, lane, std::move(bytes)); },
        .closed = [shared = shared_](const Error& why) { Shared::lose(shared, why); },
+       .stalled = [shared = shared_](const std::optional<Error>& why) { Shared::stall(shared, why); },
        .dealt_with_later = true});
 }
 

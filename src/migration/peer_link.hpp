@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "migration/mailbox.hpp"
 #include "migration/messages.hpp"
@@ -18,6 +19,8 @@ class PeerLink {
     std::function<void(ByteBuffer)> hypervisor_message;
     std::function<void(ByteBuffer)> return_path;
     std::function<void(Error)> lost;
+    /// Why the link stalls, or nothing: it goes on.
+    std::function<void(std::optional<Error>)> stalled{};
   };
 
   /// Starts the session's delivery. The mailbox's owner must outlive its last letter, not the session.
@@ -31,6 +34,8 @@ class PeerLink {
     session_->send(peer::Lane::hypervisor_rpc, std::move(bytes));
   }
   void send_return_path(ByteBuffer bytes) { session_->send(peer::Lane::ram_return, std::move(bytes)); }
+  /// For how long a link that is lost is tried again; none at first. See Session::set_reconnect_window().
+  void set_reconnect_window(Milliseconds window) { session_->set_reconnect_window(window); }
   peer::Session& session() { return *session_; }
   void close() { session_->close(); }
 

@@ -33,6 +33,18 @@ constexpr bool has_ended(Phase phase) {
   return phase == Phase::completed || phase == Phase::failed || phase == Phase::cancelled;
 }
 
+/// What the link between the hosts was like.
+struct LinkReport {
+  struct Outage {
+    Milliseconds so_far{};
+    Milliseconds window{};  ///< for which it is tried again
+    std::string why;
+  };
+  std::uint32_t stalls = 0;      ///< how often connections were lost and tried again
+  Milliseconds stalled{};        ///< for how long, in sum
+  std::optional<Outage> outage;  ///< that is going on
+};
+
 struct Progress {
   std::uint32_t memory_pass = 0;
   Bytes memory_total;
@@ -48,6 +60,7 @@ struct Progress {
   Milliseconds elapsed{};
   Percent slowdown;             ///< the share of time that the VM is kept from running
   std::string slowdown_reason;  ///< empty when it is not slowed
+  LinkReport link{};
 };
 
 /// What a completed migration cost. All times but `arrival`, `load` and `start` are on the source's clock.
@@ -64,6 +77,8 @@ struct Receipt {
   std::uint32_t passes = 0;
   Percent slowdown;                            ///< the most that the VM was slowed
   std::optional<Milliseconds> expected_pause;  ///< the last forecast before the stop
+  std::uint32_t link_stalls = 0;               ///< how often the link was lost and came back
+  Milliseconds link_stalled{};                 ///< for how long, in sum
   bool memory_verified =
       false;  ///< both hosts summed up the same stream; the destination starts nothing else
   std::vector<AnnouncedInterface> announcements;

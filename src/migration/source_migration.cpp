@@ -122,8 +122,10 @@ void SourceMigration::run() {
     }
   }
   if (abandoned_) return;
-  if (std::holds_alternative<source::Reclaimed>(state_)) await_refusal();
+  const bool reclaimed = std::holds_alternative<source::Reclaimed>(state_);
+  if (reclaimed) await_refusal();
   conclude();
+  if (reclaimed && !verdict_seen_) tell_that_it_is_over();
 }
 
 // --- Setting out
@@ -165,7 +167,9 @@ Result<> SourceMigration::reach_destination() {
                        [this](const ByteBuffer& bytes) {
                          if (stream_) stream_->deliver_return(bytes);
                        },
-                       [this](const Error& why) { on_link_lost(why); }});
+                       [this](const Error& why) { on_link_lost(why); },
+                       [this](const std::optional<Error>& why) { on_link_stalled(why); }});
+  set_reconnect_window(edges_.timing.reconnect);
   return {};
 }
 
@@ -290,11 +294,36 @@ void SourceMigration::on_message(const ControlMessage& message) {
 void SourceMigration::on_link_lost(const Error& why) {
   spdlog::warn("{}: the link to {} is lost: {}", label(), record_.peer, why.message);
   link_usable_ = false;
+  link_stalls_.end(edges_.clock.now());
+  show_link();
   if (!begun_) {
     offer_answer_ = fail(why);
     return;
   }
   apply(source::LinkLost{why});
+}
+
+void SourceMigration::on_link_stalled(const std::optional<Error>& why) {
+  if (why) {
+    spdlog::warn("{}: the link to {} is lost, trying again: {}", label(), record_.peer, why->message);
+    link_stalls_.begin(edges_.clock.now(), why->message);
+  } else {
+    spdlog::info("{}: the link to {} is back", label(), record_.peer);
+    link_stalls_.end(edges_.clock.now());
+  }
+  show_link();
+}
+
+void SourceMigration::set_reconnect_window(Milliseconds window) {
+  link_stalls_.set_window(window);
+  if (link_) link_->set_reconnect_window(window);
+}
+
+/// While it stands still nothing is gained by waiting longer than a pause may be. Not much less either: the
+/// last pages are on their way, and to take the VM back costs as much as a short loss.
+Milliseconds SourceMigration::window_while_stopped() const {
+  constexpr int kPauses = 10;
+  return std::min({edges_.timing.reconnect, edges_.timing.reconnect_stopped, kPauses * options_.max_pause});
 }
 
 void SourceMigration::on_stream(FileDescriptor qemu) {
@@ -321,6 +350,7 @@ void SourceMigration::on_stream(FileDescriptor qemu) {
 void SourceMigration::on_vcpus_stopped() {
   if (watch_) watch_->stop();
   vcpus_stopped_ = edges_.clock.now();
+  if (record_.runs && !std::exchange(window_shortened_, true)) set_reconnect_window(window_while_stopped());
   stop_observing();
   apply(source::VcpusStopped{});
   if (std::holds_alternative<source::Stopped>(state_)) enter(Phase::switchover);
@@ -375,11 +405,26 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
 void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
   progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, downtime_limit_, report_.progress);
-  raise_downtime_limit(memory.pass);
-  show_slowdown(memory.slowdown);
-  watch_for_stall(memory);
+  show_link();
+  if (link_stalls_.is_stalled()) {
+    // The stream, which would tell, stands still; and no pass ends.
+    look_whether_it_stopped();
+  } else {
+    raise_downtime_limit(memory.pass);
+    show_slowdown(memory.slowdown);
+    watch_for_stall(memory);
+  }
   report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
   publish();
+}
+
+void SourceMigration::look_whether_it_stopped() {
+  if (window_shortened_ || !record_.runs) return;
+  const auto state = edges_.hypervisor.state(record_.vm);
+  if (!state || *state != DomainState::paused) return;
+  spdlog::warn("{}: the VM stands still while the link is lost", label());
+  window_shortened_ = true;
+  set_reconnect_window(window_while_stopped());
 }
 
 pacing::SwitchoverTerms SourceMigration::terms() const {
@@ -582,8 +627,15 @@ void SourceMigration::confirm() {
 void SourceMigration::await_refusal() {
   // The VM runs here already. Only once the destination has cleared up is the next try as good as the first.
   const auto deadline = edges_.clock.now() + edges_.timing.question;
-  while (link_ && link_usable_ && !verdict_seen_ && !abandoned_ && mailbox_->handle_one(deadline)) {
+  while (link_ && link_usable_ && !link_stalls_.is_stalled() && !verdict_seen_ && !abandoned_ &&
+         mailbox_->handle_one(deadline)) {
   }
+}
+
+/// The destination may be waiting for the link to come back. It need not, once it is asked anew; and if it
+/// cannot be, it does so when it has waited long enough.
+void SourceMigration::tell_that_it_is_over() {
+  (void)ask_peer(edges_.dialer, record_.peer, Ask{record_.migration}, edges_.timing.question);
 }
 
 void SourceMigration::retry(std::function<void()> what) {

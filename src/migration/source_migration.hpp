@@ -8,6 +8,7 @@
 #include "handover/source.hpp"
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
+#include "migration/link_stalls.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/outgoing_stream.hpp"
 #include "migration/peer_link.hpp"
@@ -69,6 +70,11 @@ class SourceMigration {
   void apply(const handover::source::Event& event);
   void on_message(const ControlMessage& message);
   void on_link_lost(const Error& why);
+  void on_link_stalled(const std::optional<Error>& why);
+  void set_reconnect_window(Milliseconds window);
+  Milliseconds window_while_stopped() const;
+  void look_whether_it_stopped();
+  void show_link();
   void on_stream(FileDescriptor qemu);
   void on_vcpus_stopped();
   void on_finish(const hypervisor::FinishCall& call);
@@ -97,6 +103,7 @@ class SourceMigration {
   void remove_copy_here();
   void confirm();
   void await_refusal();
+  void tell_that_it_is_over();
   std::vector<announce::Interface> bridged_interfaces() const;
   void stop_observing();
   /// Soon, but not more often than edges.timing.retry says.
@@ -129,6 +136,8 @@ class SourceMigration {
   bool cancel_asked_ = false;
   bool abandoned_ = false;
   bool link_usable_ = true;
+  LinkStalls link_stalls_;
+  bool window_shortened_ = false;  ///< the VM was seen to stand still
   bool verdict_seen_ = false;
   bool observing_ended_ = false;
 

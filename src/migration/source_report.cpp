@@ -29,6 +29,11 @@ std::string SourceMigration::abort_reason() const {
   return reclaiming->why.message.empty() ? "the migration failed on the source" : reclaiming->why.message;
 }
 
+void SourceMigration::show_link() {
+  report_.progress.link = link_stalls_.report(edges_.clock.now());
+  publish();
+}
+
 void SourceMigration::publish() {
   publish_(report_);
 }
@@ -126,6 +131,9 @@ Receipt SourceMigration::receipt() const {
     receipt.passes = counters.passes;
   }
   receipt.slowdown = most_slowed_;
+  const auto link = link_stalls_.report(now);
+  receipt.link_stalls = link.stalls;
+  receipt.link_stalled = link.stalled;
   receipt.memory_verified = true;
   receipt.announcements = verdict_.announcements;
   return receipt;

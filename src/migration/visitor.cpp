@@ -6,11 +6,12 @@
 namespace vmigrate::migration {
 
 Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-                 Publish publish)
+                 Publish publish, TellOthers tell_others)
     : edges_(std::move(edges)),
       claims_(claims),
       version_(std::move(version)),
       publish_(std::move(publish)),
+      tell_others_(std::move(tell_others)),
       link_(std::move(session), mailbox_,
             {[this](ControlMessage message) {
                if (destination_) return destination_->on_message(message);
@@ -23,6 +24,9 @@ Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> ses
              [this](const Error& why) {
                lost_ = true;
                if (destination_) destination_->on_link_lost(why);
+             },
+             [this](const std::optional<Error>& why) {
+               if (destination_) destination_->on_link_stalled(why);
              }}) {
 }
 
@@ -34,6 +38,12 @@ void Visitor::abandon() {
   mailbox_->post([this] {
     abandoned_ = true;
     if (destination_) destination_->abandon();
+  });
+}
+
+void Visitor::on_source_left(const SourceLeft& left) {
+  mailbox_->post([this, left] {
+    if (destination_) destination_->on_source_left(left);
   });
 }
 
@@ -49,6 +59,7 @@ void Visitor::serve(const Offer& offer) {
   // The name under which it is configured here is who it is, whatever it calls itself.
   Offer taken = offer;
   taken.source_host = link_.session().peer().host;
+  if (!offer.check_only) tell_others_({taken.source_host, offer.domain.id, {}});
   // A migration that has just failed may still be clearing away what came in.
   auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);
   if (!claim && !offer.check_only) {
@@ -62,10 +73,12 @@ void Visitor::serve(const Offer& offer) {
 }
 
 void Visitor::serve(const Ask& ask) {
+  tell_others_({link_.session().peer().host, {}, ask.migration});
   link_.send(verdict_of(ask.migration));
 }
 
 void Visitor::serve(const Confirmed& confirmed) {
+  tell_others_({link_.session().peer().host, {}, confirmed.migration});
   auto record = edges_.journal.find(confirmed.migration, handover::Role::destination);
   if (record && *record &&
       (*record)->state == handover::destination::name(handover::destination::Running{})) {

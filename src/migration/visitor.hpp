@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -14,8 +15,10 @@ namespace vmigrate::migration {
 /// thread that calls run(); only an offer that is taken up lasts longer than a moment.
 class Visitor {
  public:
+  /// Tells the other visitors.
+  using TellOthers = std::function<void(const SourceLeft&)>;
   Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-          Publish publish);
+          Publish publish, TellOthers tell_others);
   ~Visitor();
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;
@@ -23,6 +26,8 @@ class Visitor {
   void run();
   /// From any thread: lets run() return with everything left as it is, as if the daemon had died.
   void abandon();
+  /// From any thread.
+  void on_source_left(const SourceLeft& left);
 
  private:
   void serve(const Offer& offer);
@@ -38,6 +43,7 @@ class Visitor {
   Claims& claims_;
   const std::string version_;
   const Publish publish_;
+  const TellOthers tell_others_;
   std::optional<ControlMessage> first_;
   bool lost_ = false;
   bool abandoned_ = false;

@@ -29,6 +29,8 @@ Result<> BulkInlet::adopt(Result<Joined> joined) {
   if (!joined) return fail(joined.error());
   joined->stream.carry_bulk();
   connection_.replace(std::move(joined->stream));
+  // Whoever closes the session interrupts what was there then.
+  if (terms_.reconnector.is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   not_said_ = 0;
   word_sent_ = kAcknowledgement;
   flushing_ = false;

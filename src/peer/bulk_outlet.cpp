@@ -30,6 +30,8 @@ Result<> BulkOutlet::adopt(Result<Joined> joined) {
   joined->stream.carry_bulk();
   limit_unsent(joined->stream.descriptor(), terms_.unsent);
   connection_.replace(std::move(joined->stream));
+  // Whoever closes the session interrupts what was there then.
+  if (terms_.reconnector.is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   word_size_ = 0;
   last_heard_ = last_said_ = Clock::now();
   return chunks_.go_back_to(joined->received);

@@ -33,6 +33,11 @@ void Reconnector::close() {
   changed_.notify_all();
 }
 
+bool Reconnector::is_closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 std::optional<MonotonicTime> Reconnector::deadline(std::optional<MonotonicTime> lost) const {
   if (closed_) return std::nullopt;
   return lost ? std::max(*lost, window_set_) + window_ : MonotonicTime::max();

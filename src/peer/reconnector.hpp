@@ -35,6 +35,7 @@ class Reconnector {
   void on_stall(std::function<void(const std::optional<Error>&)> stalled);
   /// Lets go of all who wait, now and later.
   void close();
+  bool is_closed() const;
 
   /// A bulk connection for the first time.
   Result<Joined> connect(int connection);
@@ -51,7 +52,7 @@ class Reconnector {
 
   /// With the mutex held. Nothing once it is closed, the end of time for what was not lost.
   std::optional<MonotonicTime> deadline(std::optional<MonotonicTime> lost) const;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
 
  private:

@@ -41,7 +41,9 @@ constexpr auto kCompleted = R"json({
     ],
     "release_ms": 500,
     "slowdown_percent": 0,
-    "expected_pause_ms": 0
+    "expected_pause_ms": 0,
+    "link_stalls": 0,
+    "link_stalled_ms": 0
   },
   "requested_by": "root (uid 0)",
   "vm_runs_on": "hostb"

@@ -59,6 +59,21 @@ TEST(ProgressLines, SayHowFarTheGuestIsSlowedAndWhy) {
       testing::HasSubstr("the guest dirties memory faster than it moves, guest slowed by 20%, pause"));
 }
 
+TEST(ProgressLines, SayThatTheLinkIsLostForHowLongAndWhy) {
+  auto migration = moving_memory();
+  auto& outage = *migration.mutable_progress()->mutable_link_outage();
+  outage.set_so_far_ms(12'400);
+  outage.set_window_ms(60'000);
+  outage.set_why("not a word for 4 s");
+  EXPECT_EQ(progress_text(migration), "link lost, trying again (12 s of 60 s): not a word for 4 s");
+  EXPECT_THAT(progress_lines(migration, bar_at(0.2), kWide).at(1),
+              testing::HasSubstr("link lost, trying again (12 s of 60 s)"));
+  // Not what moved how fast before.
+  EXPECT_THAT(progress_lines(migration, bar_at(0.2), kWide).at(0), testing::Not(testing::HasSubstr("MB/s")));
+  migration.set_phase(control::SWITCHOVER);
+  EXPECT_THAT(progress_text(migration), testing::HasSubstr("link lost"));
+}
+
 TEST(ProgressLines, HaveWordsForEveryPhase) {
   EXPECT_THAT(progress_lines(migration_in(control::CHECK), {}, kWide),
               ElementsAre("web1 → hostb   check", "asking whether web1 can run on hostb"));

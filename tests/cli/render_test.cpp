@@ -51,6 +51,17 @@ TEST_F(Render, AReceiptSaysHowFarTheVmWasSlowed) {
               testing::HasSubstr("\n  slowed    by up to 20%, to converge\n"));
 }
 
+TEST_F(Render, AReceiptSaysHowOftenTheLinkWasLost) {
+  auto migration = completed();
+  EXPECT_THAT(render_receipt(migration, kPlain), testing::Not(testing::HasSubstr("  link ")));
+  migration.mutable_receipt()->set_link_stalls(1);
+  migration.mutable_receipt()->set_link_stalled_ms(6'100);
+  EXPECT_THAT(render_receipt(migration, kPlain),
+              testing::HasSubstr("\n  link      lost once and came back, 6.1 s in all\n"));
+  migration.mutable_receipt()->set_link_stalls(3);
+  EXPECT_THAT(render_receipt(migration, kPlain), testing::HasSubstr("lost 3 times and came back"));
+}
+
 TEST_F(Render, AReceiptSetsThePauseBesideItsForecast) {
   auto migration = completed();
   migration.mutable_receipt()->set_expected_pause_ms(25);

@@ -45,7 +45,8 @@ std::string all_of(const Configuration& configuration) {
        {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate, c.tls.key, c.tls.ca,
         c.paths.control_socket, c.paths.vmm_socket, c.paths.runtime, c.paths.state, c.control.group,
         std::string(c.hypervisor.libvirt ? "yes" : "no"), c.hypervisor.rpc_socket,
-        to_string(c.migration.max_pause), to_string(c.migration.bandwidth), c.log.level}) {
+        to_string(c.migration.max_pause), to_string(c.migration.bandwidth),
+        to_string(c.migration.reconnect_window), to_string(c.migration.stopped_window), c.log.level}) {
     text += part + "|";
   }
   for (const auto& [name, peer] : c.peers) text += name + "=" + peer.address + "|";
@@ -57,7 +58,7 @@ TEST(Configuration, AnEmptyFileHasEveryDefault) {
                                    "|0.0.0.0|16510|/etc/vmigrate/host.pem|/etc/vmigrate/host.key|"
                                    "/etc/vmigrate/ca.pem|/run/vmigrate/migrated.sock|"
                                    "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
-                                   "yes||300 ms|0 B/s|info|");
+                                   "yes||300 ms|0 B/s|1 min 0 s|3 s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -225,6 +226,9 @@ INSTANTIATE_TEST_SUITE_P(
             "2Gbit"},
         Bad{"[migration]\nbandwidth = \"0MB\"\n", "nothing would move", "no limit"},
         Bad{"[migration]\nmemory = \"8MiB\"\n", "8MiB for a migration is not possible", "64MiB to 2GiB"},
+        Bad{"[migration]\nreconnect_window = \"2h\"\n", "to wait 2h for a lost link is not possible",
+            "0s to 60min"},
+        Bad{"[migration]\nstopped_window = \"long\"\n", "'long' is not a number with a unit", "2s"},
         Bad{"[log]\nlevel = \"loud\"\n", "'loud' is not a log level", "trace, debug"},
         Bad{"[peers.hostb]\n", "migrated.toml:1: [peers.hostb] has no address", "address = "},
         Bad{"[peers.hostb]\naddress = \"hostb:port\"\n", "'hostb:port' is not an address", "10.0.0.2"},

@@ -39,7 +39,11 @@ migration::Report full_report() {
                      .max_pause = Milliseconds(10),
                      .elapsed = Milliseconds(11),
                      .slowdown = Percent{12},
-                     .slowdown_reason = "it changes too much"};
+                     .slowdown_reason = "it changes too much",
+                     .link = {.stalls = 13,
+                              .stalled = Milliseconds(14),
+                              .outage = migration::LinkReport::Outage{
+                                  .so_far = Milliseconds(15), .window = Milliseconds(16), .why = "a cable"}}};
   report.receipt = migration::Receipt{.total = Milliseconds(21),
                                       .pause = Milliseconds(22),
                                       .last_pages = Milliseconds(23),
@@ -52,6 +56,8 @@ migration::Report full_report() {
                                       .passes = 29,
                                       .slowdown = Percent{30},
                                       .expected_pause = Milliseconds(31),
+                                      .link_stalls = 33,
+                                      .link_stalled = Milliseconds(34),
                                       .memory_verified = true,
                                       .announcements = {{.mac = "52:54:00:12:34:56",
                                                          .frames = 3,
@@ -98,23 +104,26 @@ TEST(ReportProto, SaysWhichMigrationItIs) {
 
 TEST(ReportProto, CarriesEveryNumberOfTheProgress) {
   const auto said = to_proto(full_report()).progress();
-  EXPECT_THAT(
-      std::vector<std::uint64_t>({said.memory_pass(), said.memory_total(), said.memory_processed(),
-                                  said.memory_remaining(), said.guest_rate(), said.wire_rate(),
-                                  said.dirty_rate(), said.forecast_left_ms(), said.forecast_pause_ms(),
-                                  said.max_pause_ms(), said.elapsed_ms(), said.slowdown_percent()}),
-      ElementsAre(1, 1ULL << 41, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_THAT(std::vector<std::uint64_t>({said.memory_pass(), said.memory_total(), said.memory_processed(),
+                                          said.memory_remaining(), said.guest_rate(), said.wire_rate(),
+                                          said.dirty_rate(), said.forecast_left_ms(),
+                                          said.forecast_pause_ms(), said.max_pause_ms(), said.elapsed_ms(),
+                                          said.slowdown_percent(), said.link_stalls(), said.link_stalled_ms(),
+                                          said.link_outage().so_far_ms(), said.link_outage().window_ms()}),
+              ElementsAre(1, 1ULL << 41, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16));
+  EXPECT_EQ(said.link_outage().why(), "a cable");
   EXPECT_EQ(said.slowdown_reason(), "it changes too much");
   EXPECT_TRUE(said.converging());
 }
 
 TEST(ReportProto, CarriesEveryNumberOfTheReceipt) {
   const auto said = to_proto(full_report()).receipt();
-  EXPECT_THAT(std::vector<std::uint64_t>(
-                  {said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(), said.start_ms(),
-                   said.release_ms(), said.guest_bytes(), said.wire_bytes(), said.passes(),
-                   said.slowdown_percent(), said.expected_pause_ms(), said.arrival_ms()}),
-              ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30, 31, 32));
+  EXPECT_THAT(
+      std::vector<std::uint64_t>({said.total_ms(), said.pause_ms(), said.last_pages_ms(), said.load_ms(),
+                                  said.start_ms(), said.release_ms(), said.guest_bytes(), said.wire_bytes(),
+                                  said.passes(), said.slowdown_percent(), said.expected_pause_ms(),
+                                  said.arrival_ms(), said.link_stalls(), said.link_stalled_ms()}),
+      ElementsAre(21, 22, 23, 24, 25, 26, 1ULL << 42, 28, 29, 30, 31, 32, 33, 34));
   EXPECT_TRUE(said.memory_verified());
   ASSERT_THAT(said.announcements(), SizeIs(1));
   EXPECT_EQ(said.announcements(0).mac(), "52:54:00:12:34:56");

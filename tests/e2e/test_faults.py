@@ -222,6 +222,61 @@ def test_a_long_cut_leaves_the_vm_where_it_was(world, guest, one_way):
     is_good_on(world, guest, "hosta")
 
 
+LINK_LOST = "link lost, trying again"
+
+
+@pytest.fixture
+def patient(world):
+    """Both daemons with the window that they have by default."""
+    for host in world.hosts.values():
+        usual = host.reconnect_window
+        host.set_reconnect_window("60s")
+        restart(host)
+    yield world
+    for host in world.hosts.values():
+        host.set_reconnect_window(usual)
+
+
+@pytest.mark.parametrize("seconds, one_way", [(10, None), (10, "hosta"), (10, "hostb"), (50, None)])
+def test_a_cut_is_a_stall(patient, guest, seconds, one_way):
+    patient.link.shape(SLOW)
+    source = patient.host("hosta")
+    move = Move(patient)
+    wait_for_phase(source, "MEMORY")
+    patient.link.cut(one_way)
+    begun = time.monotonic()
+    processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE, "the stall to be seen")
+    assert time.monotonic() - begun < 7, "a link that is dead is noticed within 5 s"
+    time.sleep(begun + seconds - time.monotonic())  # how long the cut lasts
+    assert [host.name for host in guest.running_on] == ["hosta"]
+    patient.link.heal()
+    assert move.wait() == 0, move.said
+    assert LINK_LOST in move.said
+    receipt = status(source, "show", GUEST)["receipt"]
+    assert receipt["link_stalls"] == 1 and receipt["link_stalled_ms"] >= (seconds - 6) * 1000, receipt
+    is_good_on(patient, guest, "hostb")
+
+
+@pytest.mark.parametrize("seconds", [1, None])
+def test_a_cut_while_the_vm_stands_still(world, guest, seconds):
+    """None: for good."""
+    world.link.shape("50mbit")
+    move = Move(world, "hosta", "hostb", "--finish-by", "1s", "--on-stall", "pause")
+    wait_for_phase(world.host("hosta"), "SWITCHOVER")
+    assert not guest.running_on
+    world.link.cut()
+    if seconds is None:
+        # Noticed within 5 s, tried again for 3 s, and back within 10 s of that.
+        processes.wait_until(lambda: [host.name for host in guest.running_on] == ["hosta"], 18, f"{GUEST} to run on")
+        assert move.wait() == 1, move.said
+        is_good_on(world, guest, "hosta")
+        return
+    time.sleep(seconds)  # how long the cut lasts
+    world.link.heal()
+    assert move.wait() == 0, move.said
+    is_good_on(world, guest, "hostb")
+
+
 # -- Others die
 
 @pytest.mark.parametrize("name", ["hosta", "hostb"])

@@ -14,9 +14,21 @@ constexpr std::size_t kBulkCapacity = std::size_t{256} * 1024;
 
 /// The RAM lane: bytes in order, with an end that only finish() makes.
 struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
+  /// `link` waits while the network is down, unless the pipe is closed.
+  explicit BulkPipe(std::function<void(const std::atomic<bool>&)> link)
+      : wait([this, link = std::move(link)] { link(closed); }) {}
+
+  std::function<void()> wait;
+  std::atomic<bool> closed = false;
   BoundedQueue<ByteBuffer> queue{kBulkCapacity};
 
+  void close() {
+    closed = true;
+    queue.close();
+  }
+
   Result<> write_parts(Parts parts) override {
+    wait();
     for (const auto part : parts) {
       // Empty is the end.
       if (!part.empty() && !queue.push(copy_of(part), part.size())) {
@@ -31,7 +43,9 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
   }
   std::chrono::nanoseconds waited() const override { return {}; }
   Result<ByteBuffer> read() override {
-    if (auto bytes = queue.pop()) return std::move(*bytes);
+    auto bytes = queue.pop();
+    wait();
+    if (bytes) return std::move(*bytes);
     return fail(ErrorCode::unreachable, "the link is down");
   }
 };
@@ -41,11 +55,13 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
 /// One end of a session. Messages are delivered from a thread of its own.
 class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
  public:
-  LoopbackEnd(LoopbackNetwork& network, std::string self, std::string other, std::shared_ptr<BulkPipe> bulk)
+  LoopbackEnd(LoopbackNetwork& network, std::string self, std::string other, std::shared_ptr<BulkPipe> bulk,
+              bool dialled)
       : network_(network),
         self_(std::move(self)),
         peer_{std::move(other), "loopback"},
-        bulk_(std::move(bulk)) {}
+        bulk_(std::move(bulk)),
+        dialled_(dialled) {}
   ~LoopbackEnd() {
     inbox_.close();
     if (thread_.joinable()) thread_.join();
@@ -62,14 +78,24 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
   /// From this side. What was sent before still arrives.
   void close() {
     closed_here_ = true;
-    bulk_->queue.close();
+    bulk_->close();
     inbox_.close();
-    if (auto other = other_.lock()) other->inbox_.push(std::nullopt);
+    const auto other = other_.lock();
+    if (!other) return;
+    // While the link is down nobody hears of it, and nobody is there when it is back.
+    if (network_.await_heal([] { return false; }))
+      other->inbox_.push(std::nullopt);
+    else
+      other->gone_ = true;
   }
-  void break_link() {
-    bulk_->queue.close();
-    inbox_.push(std::nullopt);
+  /// `for_good`: the daemon at the other end is gone. Who has dialled learns that at once; who has listened
+  /// cannot know it.
+  void break_link(bool for_good) {
+    gone_ = gone_ || for_good;
+    if (window() == Milliseconds(0) || (gone_ && dialled_)) bulk_->close();
+    inbox_.push(Letter{});
   }
+  void set_reconnect_window(Milliseconds window) { window_ = window; }
   void stop() {
     inbox_.close();
     if (thread_.joinable()) thread_.join();
@@ -79,24 +105,50 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
 
  private:
   struct Letter {
-    peer::Lane lane;
+    peer::Lane lane{};  // none: the link has broken
     ByteBuffer message;
   };
+
+  Milliseconds window() const { return window_; }
 
   void deliver() {
     while (auto letter = inbox_.pop()) {
       if (closed_here_) return;
-      if (!*letter)
-        return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
-      const auto fate = network_.judge(peer_.host, (*letter)->lane, (*letter)->message);
-      const bool delivered =
-          fate == LoopbackNetwork::Fate::deliver || fate == LoopbackNetwork::Fate::cut_after;
-      if (delivered) events_.message((*letter)->lane, std::move((*letter)->message));
-      if (fate == LoopbackNetwork::Fate::deliver) continue;
-      if (fate != LoopbackNetwork::Fate::down) network_.cut();
-      return events_.closed({ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""});
+      if (*letter && pass_on(**letter)) continue;
+      bulk_->close();
+      if (!closed_here_) events_.closed(down());
+      return;
     }
   }
+  /// False when the link is down for good.
+  bool pass_on(Letter& letter) {
+    if (letter.lane == peer::Lane{}) return come_back();
+    for (;;) {
+      const auto fate = network_.judge(peer_.host, letter.lane, letter.message);
+      if (fate == LoopbackNetwork::Fate::deliver || fate == LoopbackNetwork::Fate::cut_after)
+        events_.message(letter.lane, std::move(letter.message));
+      if (fate == LoopbackNetwork::Fate::deliver) return true;
+      if (fate != LoopbackNetwork::Fate::down) network_.cut();
+      if (!come_back()) return false;
+      if (fate == LoopbackNetwork::Fate::cut_after) return true;
+    }
+  }
+  bool come_back() {
+    if (window() == Milliseconds(0) || (gone_ && dialled_)) return false;
+    // It may be back already.
+    if (!gone_ && network_.await_heal([] { return false; })) return true;
+    events_.stalled(down());
+    const auto lost = std::chrono::steady_clock::now();
+    const auto may_wait = [&] {
+      return !closed_here_ && !(gone_ && dialled_) && std::chrono::steady_clock::now() < lost + window();
+    };
+    constexpr std::chrono::milliseconds kLook{1};
+    while (network_.await_heal(may_wait) && gone_ && may_wait()) std::this_thread::sleep_for(kLook);
+    if (!may_wait()) return false;
+    events_.stalled(std::nullopt);
+    return true;
+  }
+  Error down() const { return {ErrorCode::unreachable, "the link to " + peer_.host + " is down", ""}; }
 
   LoopbackNetwork& network_;
   const std::string self_;
@@ -106,6 +158,9 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
   BoundedQueue<std::optional<Letter>> inbox_{1'000'000};
   peer::SessionEvents events_;
   std::atomic<bool> closed_here_ = false;
+  const bool dialled_;
+  std::atomic<Milliseconds> window_{Milliseconds(0)};
+  std::atomic<bool> gone_ = false;
   std::jthread thread_;
 };
 
@@ -124,7 +179,7 @@ class LoopbackSession : public peer::Session {
   peer::BulkSender& bulk_sender() override { return end_->bulk(); }
   peer::BulkReceiver& bulk_receiver() override { return end_->bulk(); }
   std::chrono::nanoseconds round_trip() const override { return {}; }
-  void set_reconnect_window(Milliseconds) override {}
+  void set_reconnect_window(Milliseconds window) override { end_->set_reconnect_window(window); }
   void close() override { end_->close(); }
 
  private:
@@ -184,14 +239,26 @@ void LoopbackNetwork::await_cut() {
 void LoopbackNetwork::heal() {
   const std::lock_guard lock(mutex_);
   cut_ = false;
+  changed_.notify_all();
+}
+
+bool LoopbackNetwork::await_heal(const std::function<bool()>& may_wait) {
+  constexpr std::chrono::milliseconds kLook{5};  // what else ends the wait has no signal
+  std::unique_lock lock(mutex_);
+  while (cut_) {
+    if (!may_wait()) return false;
+    changed_.wait_for(lock, kLook);
+  }
+  return true;
 }
 
 Result<std::unique_ptr<peer::Session>> LoopbackNetwork::connect(const std::string& from,
                                                                 const std::string& to) {
   peer::AcceptHandler accept;
-  auto bulk = std::make_shared<BulkPipe>();
-  auto here = std::make_shared<LoopbackEnd>(*this, from, to, bulk);
-  auto there = std::make_shared<LoopbackEnd>(*this, to, from, bulk);
+  auto bulk = std::make_shared<BulkPipe>(
+      [this](const std::atomic<bool>& closed) { (void)await_heal([&] { return !closed; }); });
+  auto here = std::make_shared<LoopbackEnd>(*this, from, to, bulk, true);
+  auto there = std::make_shared<LoopbackEnd>(*this, to, from, bulk, false);
   here->join(there);
   there->join(here);
   {
@@ -224,7 +291,7 @@ LoopbackNetwork::Ends LoopbackNetwork::break_all(const std::string& only_of) {
   for (const auto& [hosts, weak] : ends_) {
     auto end = weak.lock();
     if (!end) continue;
-    if (only_of.empty() || hosts.contains(only_of)) end->break_link();
+    if (only_of.empty() || hosts.contains(only_of)) end->break_link(!only_of.empty());
     broken.push_back(std::move(end));
   }
   return broken;

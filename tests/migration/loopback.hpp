@@ -15,7 +15,8 @@ namespace vmigrate::migration {
 
 class LoopbackEnd;
 
-/// A network of daemons in one process, that a test can cut at any message.
+/// A network of daemons in one process, that a test can cut at any message. A session with a reconnect window
+/// stalls until the network is healed, and loses nothing; any other is over.
 class LoopbackNetwork {
  public:
   /// What a test wants to happen to a message that is about to be delivered.
@@ -42,6 +43,8 @@ class LoopbackNetwork {
   friend class LoopbackEnd;
   Result<std::unique_ptr<peer::Session>> connect(const std::string& from, const std::string& to);
   Fate judge(const std::string& from, peer::Lane lane, ByteView message);
+  /// Waits until it is healed, as long as `may_wait` says. Whether it is.
+  bool await_heal(const std::function<bool()>& may_wait);
   using Ends = std::vector<std::shared_ptr<LoopbackEnd>>;
   /// With the lock held. The caller drops what it gets once it is not.
   Ends break_all(const std::string& only_of = {});

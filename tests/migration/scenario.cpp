@@ -18,6 +18,7 @@ Timing quick() {
   timing.question = Milliseconds(2'000);
   timing.retry = Milliseconds(10);
   timing.progress = Milliseconds(2);
+  timing.reconnect = Milliseconds(0);
   return timing;
 }
 
@@ -35,6 +36,7 @@ std::vector<Result<announce::Announced>> FakeAnnouncer::announce(
 ScenarioHost::ScenarioHost(std::string host, LoopbackNetwork& network,
                            std::shared_ptr<hypervisor::FakeWorld> world, const std::string& folder)
     : name(std::move(host)),
+      timing(quick()),
       hypervisor(name, world),
       network_(network),
       folder_(folder),
@@ -50,7 +52,7 @@ void ScenarioHost::start_daemon() {
   auto watched = std::make_unique<WatchedJournal>(name, world_, std::move(*real));
   journal = watched.get();
   journal_ = std::move(watched);
-  const Edges edges{hypervisor, *dialer_, *journal_, announcer_, clock, name, folder_, quick()};
+  const Edges edges{hypervisor, *dialer_, *journal_, announcer_, clock, name, folder_, timing};
   daemon_ = std::make_unique<Manager>(edges, "test", [this](const Report& report) {
     const std::lock_guard lock(mutex_);
     reports_.push_back(report);
@@ -104,6 +106,15 @@ Scenario::~Scenario() {
   a.kill_daemon();
   b.kill_daemon();
   std::filesystem::remove_all(folder_);
+}
+
+void Scenario::allow_stalls(Milliseconds while_running, Milliseconds while_stopped) {
+  for (auto* host : {&a, &b}) {
+    host->timing.reconnect = while_running;
+    host->timing.reconnect_stopped = while_stopped;
+    host->kill_daemon();
+    host->start_daemon();
+  }
 }
 
 MigrationId Scenario::start(ScenarioHost& from, ScenarioHost& to) {

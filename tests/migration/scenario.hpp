@@ -95,6 +95,7 @@ class ScenarioHost {
   std::vector<Report> reports_of(const MigrationId& id);
 
   const std::string name;
+  Timing timing;  ///< of the daemon, once it is started again
   hypervisor::FakeHypervisor hypervisor;
   WatchedJournal* journal = nullptr;
   ForwardClock clock;
@@ -119,6 +120,8 @@ class Scenario : public testing::Test {
   ~Scenario() override;
 
   MigrationId start(ScenarioHost& from, ScenarioHost& to);
+  /// From now on links that are lost are tried again.
+  void allow_stalls(Milliseconds while_running, Milliseconds while_stopped);
   /// The VM runs on `host`, on no other, and never ran on two; nothing of it is left elsewhere.
   void expect_runs_only_on(ScenarioHost& host);
   void expect_moves(ScenarioHost& from, ScenarioHost& to);

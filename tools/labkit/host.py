@@ -43,6 +43,7 @@ class Host:
         self.daemon_program = build / "src/daemon/migrated"
         self.client_program = build / "src/cli/vmigrate"
         self.address = network.MIGRATION_ADDRESSES[name]
+        self.reconnect_window = "10s"  # less than usual: most tests that lose a link for good wait for it
         self.libvirt_uri = f"qemu+unix:///system?socket={self.inner('/run/libvirt/libvirt-sock')}"
         self.control_socket = self.inner("/run/vmigrate/migrated.sock")
 
@@ -76,7 +77,13 @@ class Host:
                         for name, address in network.MIGRATION_ADDRESSES.items() if name != self.name)
         return (f'[host]\nname = "{self.name}"\n\n[listen]\naddress = "{self.address}"\nport = {PORT}\n\n'
                 '[tls]\ncertificate = "/etc/vmigrate/host.pem"\nkey = "/etc/vmigrate/host.key"\n'
-                f'ca = "/etc/vmigrate/ca.pem"\n\n[log]\nlevel = "debug"\n\n{peers}')
+                f'ca = "/etc/vmigrate/ca.pem"\n\n[log]\nlevel = "debug"\n\n'
+                f'[migration]\nreconnect_window = "{self.reconnect_window}"\n\n{peers}')
+
+    def set_reconnect_window(self, window):
+        """For the daemons that are started from now on."""
+        self.reconnect_window = window
+        (self.inner("/etc/vmigrate") / "migrated.toml").write_text(self.daemon_configuration(), encoding="utf-8")
 
     def start_holder(self):
         """Starts the process that keeps the mount and host name namespaces."""
