@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # bash completion of vmigrate(1). The program itself is the source: commands and options are what its --help
-# says, VMs what `vmigrate list` does; hosts come from migrated.toml.
+# says, VMs what `vmigrate list` does, hosts what `vmigrate peers list` does.
 
 _vmigrate_help() { vmigrate "$@" --help 2>/dev/null; }
 
@@ -10,7 +10,7 @@ _vmigrate_commands() {
 
 _vmigrate_vms() { vmigrate list -o ndjson 2>/dev/null | sed -n 's/^{"name":"\([^"\\]*\)".*/\1/p'; }
 
-_vmigrate_hosts() { sed -n 's/^[[:space:]]*\[peers\.\([^]]*\)\].*/\1/p' /etc/vmigrate/migrated.toml 2>/dev/null; }
+_vmigrate_hosts() { vmigrate peers list -o ndjson 2>/dev/null | sed -n 's/^{"name":"\([^"\\]*\)".*/\1/p'; }
 
 _vmigrate() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
@@ -18,7 +18,7 @@ _vmigrate() {
   for ((index = 1; index < COMP_CWORD; index++)); do
     word=${COMP_WORDS[index]}
     case $word in
-      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --max-slowdown | --on-stall | --i-have-fenced | -n | --limit) ((index++)) ;;
+      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --max-slowdown | --on-stall | --i-have-fenced | --address | -n | --limit) ((index++)) ;;
       -*) ;;
       *) if [[ -z $command ]]; then command=$word; else ((position++)); fi ;;
     esac
@@ -28,7 +28,7 @@ _vmigrate() {
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --i-have-fenced) words=$(_vmigrate_hosts) ;;
     --on-stall) words='abort pause' ;;
-    --max-pause | --bandwidth | --finish-by | --max-slowdown | -n | --limit) return ;;
+    --address | --max-pause | --bandwidth | --finish-by | --max-slowdown | -n | --limit) return ;;
     *)
       if [[ $current == -* ]]; then
         # shellcheck disable=SC2086 # no command is no word
@@ -38,7 +38,8 @@ _vmigrate() {
       else
         case $command:$position in
           start:0 | move:0 | check:0 | show:0 | watch:0 | cancel:0 | history:0 | resolve:0) words=$(_vmigrate_vms) ;;
-          start:1 | move:1 | check:*) words=$(_vmigrate_hosts) ;;
+          start:1 | move:1 | check:* | peers:1) words=$(_vmigrate_hosts) ;;
+          peers:0) words='list remove' ;;
         esac
       fi
       ;;

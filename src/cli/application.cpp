@@ -42,6 +42,8 @@ void add_commands(CLI::App& app, Command* command) {
   add_cancel(app, command);
   add_history(app, command);
   add_hosts(app, command);
+  add_pair(app, command);
+  add_peers(app, command);
   add_doctor(app, command);
   add_resolve(app, command);
   add_version(app, command);

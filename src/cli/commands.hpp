@@ -16,6 +16,8 @@ void add_cancel(CLI::App& app, Command* command);
 void add_history(CLI::App& app, Command* command);
 void add_hosts(CLI::App& app, Command* command);
 void add_doctor(CLI::App& app, Command* command);
+void add_pair(CLI::App& app, Command* command);
+void add_peers(CLI::App& app, Command* command);
 void add_resolve(CLI::App& app, Command* command);
 void add_version(CLI::App& app, Command* command);
 

@@ -18,6 +18,8 @@ std::string render_migration(const control::Migration& migration, const Style& s
 std::string render_vms(const control::VmList& list, const Style& style);
 std::string render_history(const control::MigrationList& list, const Style& style);
 std::string render_hosts(const control::HostList& list, const Style& style);
+std::string render_paired(const control::Pairing& pairing, const Style& style);
+std::string render_peers(const control::PeerList& list, const Style& style);
 std::string render_check(const control::CheckReport& report, const Style& style);
 std::string render_doctor(const control::DoctorReport& report, const Style& style);
 

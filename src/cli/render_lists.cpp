@@ -84,8 +84,7 @@ std::string render_history(const control::MigrationList& list, const Style& styl
 }
 
 std::string render_hosts(const control::HostList& list, const Style& style) {
-  if (list.hosts().empty())
-    return "no other host is configured; add a [peers.NAME] section to migrated.toml\n";
+  if (list.hosts().empty()) return "no other host is known; vmigrate pair HOST makes one known\n";
   std::vector<std::vector<Cell>> rows;
   for (const auto& host : list.hosts()) {
     rows.push_back(
@@ -96,6 +95,28 @@ std::string render_hosts(const control::HostList& list, const Style& style) {
          dash(host.problem())});
   }
   return render_table({"NAME", "ADDRESS", "STATE", "VERSION", "ANSWERED IN", "PROBLEM"}, rows, style);
+}
+
+std::string render_paired(const control::Pairing& pairing, const Style& style) {
+  const auto& peer = pairing.peer();
+  return fmt::format(
+      "{}\n  address  {}\n  key      {}\n",
+      toned(fmt::format("{} and {} trust each other", pairing.this_host(), peer.name()), Tone::good, style),
+      peer.address(), peer.key());
+}
+
+std::string render_peers(const control::PeerList& list, const Style& style) {
+  if (list.peers().empty()) return "no other host is known; vmigrate pair HOST makes one known\n";
+  constexpr std::size_t digits = 16;  // enough to tell keys apart by eye
+  std::vector<std::vector<Cell>> rows;
+  for (const auto& peer : list.peers()) {
+    const auto trust = peer.paired()      ? Cell("paired", Tone::good)
+                       : peer.certified() ? Cell("certificate", Tone::good)
+                                          : Cell("not paired", Tone::warning);
+    rows.push_back({peer.name(), peer.address(), trust, dash(peer.key().substr(0, digits)),
+                    dash(local_time(peer.paired_unix_ms())), dash(peer.paired_by())});
+  }
+  return render_table({"NAME", "ADDRESS", "TRUST", "KEY", "SINCE", "BY"}, rows, style);
 }
 
 std::string render_check(const control::CheckReport& report, const Style& style) {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -15,7 +16,8 @@ struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
   pid_t pid = 0;
-  std::string user;  ///< "root"; the number when it has no name
+  std::string user;             ///< "root"; the number when it has no name
+  std::vector<gid_t> groups{};  ///< all of them, that of `gid` too
 };
 
 /// The way back to one client. Thread-safe; no call ever waits for the client. When the last reference goes

@@ -1,11 +1,13 @@
 #include "control/server.hpp"
 
 #include <array>
+#include <cerrno>
 #include <map>
 #include <optional>
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -62,6 +64,20 @@ std::string user_name(uid_t uid) {
   return found->pw_name;
 }
 
+/// The supplementary groups of who was there, and `own`. One that cannot be known is none.
+std::vector<gid_t> groups_of(int descriptor, gid_t own) {
+  std::vector<gid_t> groups(64);
+  auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+  int asked = ::getsockopt(descriptor, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+  if (asked != 0 && errno == ERANGE) {  // `size` says by now how much room they need
+    groups.resize(size / sizeof(gid_t));
+    asked = ::getsockopt(descriptor, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+  }
+  groups.resize(asked == 0 ? size / sizeof(gid_t) : 0);
+  groups.push_back(own);
+  return groups;
+}
+
 /// Who was at the other end when it connected.
 Result<Caller> caller_of(int descriptor) {
   ucred credentials{};
@@ -69,7 +85,8 @@ Result<Caller> caller_of(int descriptor) {
   if (::getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
     return fail_errno("cannot tell who asks", errno);
   }
-  return Caller{credentials.uid, credentials.gid, credentials.pid, {}};
+  return Caller{
+      credentials.uid, credentials.gid, credentials.pid, {}, groups_of(descriptor, credentials.gid)};
 }
 
 }  // namespace

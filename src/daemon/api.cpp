@@ -8,17 +8,12 @@
 #include "base/text.hpp"
 #include "control/framing.hpp"
 #include "daemon/experience.hpp"
+#include "daemon/known_hosts.hpp"
 #include "daemon/report_proto.hpp"
 #include "vmigrate_version.hpp"
 
 namespace vmigrate::daemon {
 namespace {
-
-control::Response error_response(const Error& error, std::string vm_state) {
-  control::Response response;
-  *response.mutable_error() = to_proto(error, std::move(vm_state));
-  return response;
-}
 
 control::Response migration_response(control::Migration migration) {
   control::Response response;
@@ -55,6 +50,9 @@ Result<> check_limits(const control::Request& request) {
       return check_name(request.resolve().vm()).and_then([&] {
         return check_name(request.resolve().fenced_host());
       });
+    case control::Request::kPair:
+      return check_name(request.pair().host()).and_then([&] { return check_name(request.pair().address()); });
+    case control::Request::kRemovePeer: return check_name(request.remove_peer().host());
     default: return {};
   }
   if (request.check().hosts_size() > kMostHostsAtOnce) {
@@ -86,6 +84,12 @@ auto for_each_at_once(const std::vector<Item>& items, Function function) {
 
 }  // namespace
 
+control::Response error_response(const Error& error, std::string vm_state) {
+  control::Response response;
+  *response.mutable_error() = to_proto(error, std::move(vm_state));
+  return response;
+}
+
 void Api::handle(const control::Request& request, const control::Caller& caller,
                  std::shared_ptr<control::Responder> responder) {
   const auto answer = [&](Answer result, const std::string& vm = {}) {
@@ -93,6 +97,10 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
                              : error_response(result.error(), vm.empty() ? "" : whereabouts(vm)));
   };
   if (const auto good = check_limits(request); !good) return answer(fail(good.error()));
+  if (const auto allowed = permits(request, caller); !allowed) {
+    spdlog::warn("refused: {}", allowed.error().message);
+    return answer(fail(allowed.error()));
+  }
   switch (request.request_case()) {
     case control::Request::kStart: return start(request.start(), caller, responder);
     case control::Request::kWatch: return watch(request.watch(), responder);
@@ -105,6 +113,9 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
     case control::Request::kDoctor: return answer(doctor());
     case control::Request::kVersion: return answer(version());
     case control::Request::kResolve: return answer(resolve(request.resolve()), request.resolve().vm());
+    case control::Request::kPair: return pair(request.pair(), caller, responder);
+    case control::Request::kPeers: return answer(peers());
+    case control::Request::kRemovePeer: return answer(remove_peer(request.remove_peer(), caller));
     case control::Request::REQUEST_NOT_SET: break;
   }
   answer(fail(ErrorCode::usage, "migrated does not know this request", kSameVersion));
@@ -232,11 +243,11 @@ Api::Answer Api::check(const control::Check& request) {
   if (!domain) return fail(domain.error());
   std::vector<std::string> hosts(request.hosts().begin(), request.hosts().end());
   if (hosts.empty()) {
-    for (const auto& [name, peer] : parts_.configuration.peers) hosts.push_back(name);
+    for (const auto& [name, host] : known_hosts(parts_.configuration, parts_.trust.peers))
+      hosts.push_back(name);
   }
   if (hosts.empty()) {
-    return fail(ErrorCode::not_found, "no other host is configured",
-                "add a [peers.NAME] section to migrated.toml");
+    return fail(ErrorCode::not_found, "no other host is known here", "vmigrate pair HOST makes one known");
   }
   const std::string runs_here = whereabouts(*domain);
   // A history that cannot be read makes no move impossible; there is just no forecast then.
@@ -286,14 +297,15 @@ Api::Answer Api::list() {
 }
 
 Api::Answer Api::hosts() {
+  const auto known = known_hosts(parts_.configuration, parts_.trust.peers);
   std::vector<std::string> names;
-  for (const auto& [name, peer] : parts_.configuration.peers) names.push_back(name);
+  for (const auto& [name, host] : known) names.push_back(name);
   control::Response response;
   auto* list = response.mutable_hosts();
   for (auto& host : for_each_at_once(names, [&](const std::string& name) {
          control::Host result;
          result.set_name(name);
-         result.set_address(parts_.configuration.peers.at(name).address);
+         result.set_address(known.at(name).address);
          const auto before = std::chrono::steady_clock::now();
          const auto version = parts_.manager.ping(name);
          const auto took = std::chrono::steady_clock::now() - before;

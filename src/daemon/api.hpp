@@ -9,8 +9,19 @@
 #include "daemon/configuration.hpp"
 #include "daemon/doctor.hpp"
 #include "migration/manager.hpp"
+#include "trust/paired_peers.hpp"
+#include "trust/pairing.hpp"
 
 namespace vmigrate::daemon {
+
+control::Response error_response(const Error& error, std::string vm_state);
+
+/// Which other hosts are known, and how more come to be.
+struct Trust {
+  trust::PairedPeers& peers;
+  trust::Pairing& pairing;
+  const peer::Credentials& credentials;
+};
 
 /// What the control socket's clients ask for, done with the parts of the daemon.
 class Api : public control::RequestHandler {
@@ -22,6 +33,7 @@ class Api : public control::RequestHandler {
     Board& board;
     History& history;
     Doctor& doctor;
+    Trust trust;
   };
 
   explicit Api(Parts parts) : parts_(parts) {}
@@ -47,6 +59,19 @@ class Api : public control::RequestHandler {
   Answer doctor();
   Answer version() const;
   Answer resolve(const control::Resolve& request);
+
+  // api_trust.cpp
+  /// Everything that is asked for passes here first; an error is all that it is answered.
+  Result<> permits(const control::Request& request, const control::Caller& caller) const;
+  Result<trust::Pairing::Wish> wish_of(const control::Pair& request, const control::Caller& caller) const;
+  void pair(const control::Pair& request, const control::Caller& caller,
+            const std::shared_ptr<control::Responder>& responder);
+  Result<trust::PairedPeer> show_code(trust::Pairing::Wish wish,
+                                      const std::shared_ptr<control::Responder>& responder);
+  Result<trust::PairedPeer> enter_code(trust::Pairing::Wish wish, const std::string& typed);
+  Answer peers() const;
+  Answer remove_peer(const control::RemovePeer& request, const control::Caller& caller);
+
   /// "web1 runs on hosta", for an error about a VM; empty when it cannot be said.
   std::string whereabouts(const std::string& vm);
   std::string whereabouts(const hypervisor::DomainDescription& domain) const;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/configuration.hpp"
 #include "peer/credentials.hpp"
 
 namespace vmigrate::daemon {
@@ -17,6 +18,9 @@ struct CertificateReport {
   /// Why other hosts would turn it down; empty when they would not.
   std::string rejected_because{};
 };
+
+/// Those that [tls] names, or the ones that this daemon has made for itself.
+peer::CredentialFiles credential_files(const Configuration& configuration);
 
 /// An error when the files cannot be used at all: unreadable, no PEM, a key that belongs to another
 /// certificate.

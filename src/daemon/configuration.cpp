@@ -33,53 +33,11 @@ std::string system_host_name() {
   return name.data();
 }
 
-/// Host names are typed, logged and compared with certificates.
-Result<> check_host_name(const std::string& name) {
-  const auto fits = [](unsigned char letter) {
-    return std::isalnum(letter) != 0 || letter == '-' || letter == '.' || letter == '_';
-  };
-  if (name.empty() || name.size() > 253 || !std::ranges::all_of(name, fits)) {
-    return fail(ErrorCode::usage, fmt::format("'{}' is not a host name", name),
-                "letters, digits, '-', '.' and '_' are possible, up to 253 of them");
-  }
-  return {};
-}
-
 std::optional<std::uint16_t> parse_port(std::string_view text) {
   std::uint16_t port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc{} || end != text.data() + text.size() || port == 0) return std::nullopt;
   return port;
-}
-
-/// "host", "host:port", "[IPv6]", "[IPv6]:port", or an IPv6 address alone.
-Result<Peer> parse_peer(const std::string& text) {
-  const auto nonsense = [&] {
-    return fail(ErrorCode::usage, fmt::format("'{}' is not an address", text),
-                "write it like 10.0.0.2, hostb.example.org:16510 or [fd00::2]:16510");
-  };
-  Peer peer;
-  std::string_view port;
-  if (text.starts_with('[')) {
-    const auto end = text.find(']');
-    if (end == std::string::npos) return nonsense();
-    peer.host = text.substr(1, end - 1);
-    port = std::string_view(text).substr(end + 1);
-  } else if (std::ranges::count(text, ':') > 1) {
-    peer.host = text;
-  } else {
-    peer.host = text.substr(0, text.find(':'));
-    port = std::string_view(text).substr(peer.host.size());
-  }
-  if (!port.empty()) {
-    const auto number = port.starts_with(':') ? parse_port(port.substr(1)) : std::nullopt;
-    if (!number) return nonsense();
-    peer.port = *number;
-  }
-  if (peer.host.empty() || peer.host.find_first_of(" /\t[]@") != std::string::npos) return nonsense();
-  const bool version_6 = peer.host.find(':') != std::string::npos;
-  peer.address = fmt::format("{}{}{}:{}", version_6 ? "[" : "", peer.host, version_6 ? "]" : "", peer.port);
-  return peer;
 }
 
 Result<> check_log_level(const std::string& level) {
@@ -140,6 +98,45 @@ Result<> read_memory(const std::string& text, Bytes* target) {
   return {};
 }
 
+Result<> anything(const std::string& /*text*/) {
+  return {};
+}
+
+/// [allow]: a list for each verb.
+Result<> read_access_rules(const toml::table& table, trust::AccessRules* rules) {
+  using trust::Verb;
+  std::vector<TomlKey> keys;
+  for (const auto verb : {Verb::watch, Verb::check, Verb::start, Verb::cancel, Verb::resolve, Verb::pair}) {
+    keys.push_back({std::string(to_string(verb)), [rules, verb](const toml::node& node) {
+                      std::vector<std::string> who;
+                      auto read = into_list(&who, [](const std::string& text) -> Result<> {
+                        if (!text.empty() && text != "@") return {};
+                        return fail(ErrorCode::usage, "nobody is called that",
+                                    "write a user, a group with @ in front, or \"*\" for everybody");
+                      })(node);
+                      rules->allow(verb, std::move(who));
+                      return read;
+                    }});
+  }
+  return read_table(table, "[allow]", keys);
+}
+
+/// [[send]] and [[receive]].
+Result<> read_move_rule(const toml::table& table, const std::string& section, trust::MoveRules* rules) {
+  trust::MoveRule rule;
+  auto read = read_table(table, section,
+                         {{"vm", into_string(&rule.vm)}, {"hosts", into_list(&rule.hosts, anything)}});
+  rules->add(std::move(rule));
+  return read;
+}
+
+TomlKey move_rules(const std::string& name, trust::MoveRules* rules) {
+  const std::string title = fmt::format("[[{}]]", name);
+  return {name, each_table(title, [title, rules](const toml::table& table) {
+            return read_move_rule(table, title, rules);
+          })};
+}
+
 Result<> read_peer(const std::string& section, const toml::table& table, Peer* peer) {
   auto read = read_table(table, section, {{"address", parsed([&](const std::string& text) -> Result<> {
                                              auto parsed_peer = parse_peer(text);
@@ -186,14 +183,18 @@ std::vector<TomlKey> schema(Configuration* to) {
                         })}}),
       section("listen",
               {{"address", into_string(&to->listen.address)}, {"port", into_port(&to->listen.port)}}),
-      section("tls", {{"certificate", into_path(&to->tls.certificate)},
-                      {"key", into_path(&to->tls.key)},
-                      {"ca", into_path(&to->tls.ca)}}),
+      section("tls", {{"certificate", into_path_or_nothing(&to->tls.certificate)},
+                      {"key", into_path_or_nothing(&to->tls.key)},
+                      {"ca", into_path_or_nothing(&to->tls.ca)}}),
       section("paths", {{"control_socket", into_path(&to->paths.control_socket)},
                         {"vmm_socket", into_path(&to->paths.vmm_socket)},
                         {"runtime", into_path(&to->paths.runtime)},
                         {"state", into_path(&to->paths.state)}}),
       section("control", {{"group", into_string(&to->control.group)}}),
+      {"allow", into_table("[allow]",
+                           [to](const toml::table& table) { return read_access_rules(table, &to->allow); })},
+      move_rules("send", &to->send),
+      move_rules("receive", &to->receive),
       section("hypervisor", {{"libvirt", parsed([to](const std::string& text) {
                                 return read_yes_or_no(text, &to->hypervisor.libvirt);
                               })},
@@ -222,7 +223,63 @@ std::vector<TomlKey> schema(Configuration* to) {
   };
 }
 
+/// Where both have to be said, or neither.
+Result<> check_tls(const Configuration& configuration, const std::string& file) {
+  const auto& tls = configuration.tls;
+  const auto incomplete = [&](const char* what) {
+    return fail(
+        ErrorCode::usage, fmt::format("{}: [tls] has {}", file, what),
+        "certificate, key and ca belong together; without all three migrated makes a certificate of its "
+        "own, and hosts are paired: vmigrate pair");
+  };
+  if (tls.certificate.empty() != tls.key.empty())
+    return incomplete("a certificate or a key without the other");
+  if (!tls.ca.empty() && tls.certificate.empty())
+    return incomplete("an authority, but no certificate for this host");
+  return {};
+}
+
 }  // namespace
+
+Result<> check_host_name(const std::string& name) {
+  const auto fits = [](unsigned char letter) {
+    return std::isalnum(letter) != 0 || letter == '-' || letter == '.' || letter == '_';
+  };
+  if (name.empty() || name.size() > 253 || !std::ranges::all_of(name, fits)) {
+    return fail(ErrorCode::usage, fmt::format("'{}' is not a host name", name),
+                "letters, digits, '-', '.' and '_' are possible, up to 253 of them");
+  }
+  return {};
+}
+
+Result<Configuration::Peer> parse_peer(const std::string& text) {
+  const auto nonsense = [&] {
+    return fail(ErrorCode::usage, fmt::format("'{}' is not an address", text),
+                "write it like 10.0.0.2, hostb.example.org:16510 or [fd00::2]:16510");
+  };
+  Peer peer;
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    if (end == std::string::npos) return nonsense();
+    peer.host = text.substr(1, end - 1);
+    port = std::string_view(text).substr(end + 1);
+  } else if (std::ranges::count(text, ':') > 1) {
+    peer.host = text;
+  } else {
+    peer.host = text.substr(0, text.find(':'));
+    port = std::string_view(text).substr(peer.host.size());
+  }
+  if (!port.empty()) {
+    const auto number = port.starts_with(':') ? parse_port(port.substr(1)) : std::nullopt;
+    if (!number) return nonsense();
+    peer.port = *number;
+  }
+  if (peer.host.empty() || peer.host.find_first_of(" /\t[]@") != std::string::npos) return nonsense();
+  const bool version_6 = peer.host.find(':') != std::string::npos;
+  peer.address = fmt::format("{}{}{}:{}", version_6 ? "[" : "", peer.host, version_6 ? "]" : "", peer.port);
+  return peer;
+}
 
 Result<Configuration> parse_configuration(std::string_view text, const std::string& file) {
   Configuration configuration;
@@ -234,6 +291,7 @@ Result<Configuration> parse_configuration(std::string_view text, const std::stri
   } catch (const toml::parse_error& error) {
     return fail_at(error.source(), error.description(), "see migrated.toml(5) for how it is written");
   }
+  if (auto checked = check_tls(configuration, file); !checked) return fail(checked.error());
   configuration.peers.erase(configuration.host.name);
   return configuration;
 }

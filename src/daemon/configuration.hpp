@@ -7,6 +7,8 @@
 
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "trust/access_rules.hpp"
+#include "trust/move_rules.hpp"
 
 namespace vmigrate::daemon {
 
@@ -24,9 +26,9 @@ struct Configuration {
     std::uint16_t port = kDefaultPort;
   } listen;
   struct {
-    std::string certificate = "/etc/vmigrate/host.pem";
-    std::string key = "/etc/vmigrate/host.key";
-    std::string ca = "/etc/vmigrate/ca.pem";
+    std::string certificate;  ///< with the key; empty: one that the daemon makes for itself
+    std::string key;
+    std::string ca;  ///< empty: only hosts that are paired are known
   } tls;
   struct {
     std::string control_socket = "/run/vmigrate/migrated.sock";
@@ -37,6 +39,9 @@ struct Configuration {
   struct {
     std::string group = "libvirt";  ///< empty: the daemon's own
   } control;
+  trust::AccessRules allow;
+  trust::MoveRules send{trust::MoveRules::Direction::send};
+  trust::MoveRules receive{trust::MoveRules::Direction::receive};
   struct {
     bool libvirt = true;     ///< false: this host has only VMs of VMMs that register
     std::string rpc_socket;  ///< of the libvirt daemon; empty: found
@@ -60,6 +65,11 @@ struct Configuration {
   /// By name. This host itself is left out, so that all hosts can share one list.
   std::map<std::string, Peer> peers;
 };
+
+/// Host names are typed, logged and compared with certificates: only some letters are possible.
+Result<> check_host_name(const std::string& name);
+/// "host", "host:port", "[IPv6]", "[IPv6]:port", or an IPv6 address alone.
+Result<Configuration::Peer> parse_peer(const std::string& text);
 
 /// An error says file and line, what is wrong and what is possible there.
 Result<Configuration> load_configuration(const std::string& path);

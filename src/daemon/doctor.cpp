@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/certificate.hpp"
+#include "daemon/known_hosts.hpp"
 
 namespace vmigrate::daemon {
 namespace {
@@ -56,17 +57,21 @@ void Doctor::examine_acceleration(control::DoctorReport& report) {
 }
 
 void Doctor::examine_certificate(control::DoctorReport& report) {
-  const auto& path = configuration_.tls.certificate;
+  const bool own = configuration_.tls.certificate.empty();
+  const auto files = credential_files(configuration_);
+  const auto& path = files.certificate;
   const auto bad = [&](std::string finding, std::string hint) {
     add(report, "certificate", control::DoctorItem::BAD, std::move(finding), std::move(hint));
   };
-  const auto certificate = daemon::examine_certificate({path, configuration_.tls.key, configuration_.tls.ca});
+  const auto certificate = daemon::examine_certificate(files);
   if (!certificate) return bad(certificate.error().message, certificate.error().hint);
-  const std::string renew =
-      "have a new one signed and restart migrated; migrations under way are not disturbed";
+  const std::string renew = own ? "systemctl restart migrated: it makes a new one for the same key, and no "
+                                  "host has to be paired anew"
+                                : "have a new one made and restart migrated";
   const auto left =
       std::chrono::floor<std::chrono::days>(certificate->expires - std::chrono::system_clock::now());
-  if (left.count() < 0) return bad(path + ", or the authority that signed it, has expired", renew);
+  if (left.count() < 0)
+    return bad(path + (own ? " has expired" : ", or the authority that signed it, has expired"), renew);
   if (!certificate->rejected_because.empty()) {
     return bad(
         fmt::format("other hosts do not accept {}: {}", path, certificate->rejected_because),
@@ -117,11 +122,17 @@ void Doctor::examine_hook(control::DoctorReport& report) {
 }
 
 void Doctor::examine_peers(control::DoctorReport& report) {
-  if (configuration_.peers.empty()) {
-    add(report, "hosts", control::DoctorItem::WARNING, "no other host is configured",
-        "add a [peers.NAME] section to migrated.toml");
+  const auto hosts = known_hosts(configuration_, paired_);
+  if (hosts.empty()) {
+    add(report, "hosts", control::DoctorItem::WARNING, "no other host is known",
+        "vmigrate pair HOST makes one known");
   }
-  for (const auto& [name, peer] : configuration_.peers) {
+  for (const auto& [name, peer] : hosts) {
+    if (!peer.paired && configuration_.tls.ca.empty()) {
+      add(report, "host " + name, control::DoctorItem::BAD, "it is configured, but not paired with this host",
+          "vmigrate pair " + name);
+      continue;
+    }
     const auto version = manager_.ping(name);
     if (version) {
       add(report, "host " + name, control::DoctorItem::GOOD,

@@ -5,6 +5,7 @@
 
 #include "daemon/configuration.hpp"
 #include "migration/manager.hpp"
+#include "trust/paired_peers.hpp"
 #include "vmigrate/control.pb.h"
 
 namespace vmigrate::daemon {
@@ -13,10 +14,11 @@ namespace vmigrate::daemon {
 class Doctor {
  public:
   /// `hypervisor_version` asks the hypervisor; its error is a finding.
-  Doctor(const Configuration& configuration, migration::Manager& manager,
+  Doctor(const Configuration& configuration, migration::Manager& manager, const trust::PairedPeers& paired,
          std::function<Result<std::string>()> hypervisor_version)
       : configuration_(configuration),
         manager_(manager),
+        paired_(paired),
         hypervisor_version_(std::move(hypervisor_version)) {}
 
   control::DoctorReport examine();
@@ -36,6 +38,7 @@ class Doctor {
 
   const Configuration& configuration_;
   migration::Manager& manager_;
+  const trust::PairedPeers& paired_;
   const std::function<Result<std::string>()> hypervisor_version_;
 };
 

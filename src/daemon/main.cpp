@@ -16,14 +16,20 @@
 #include "control/server.hpp"
 #include "daemon/api.hpp"
 #include "daemon/board.hpp"
+#include "daemon/certificate.hpp"
 #include "daemon/configuration.hpp"
 #include "daemon/doctor.hpp"
 #include "daemon/failpoints.hpp"
 #include "daemon/history.hpp"
 #include "daemon/hypervisors.hpp"
+#include "daemon/permission.hpp"
+#include "daemon/secrecy.hpp"
 #include "migration/manager.hpp"
 #include "peer/dialer.hpp"
 #include "peer/listener.hpp"
+#include "trust/own_identity.hpp"
+#include "trust/paired_peers.hpp"
+#include "trust/pairing.hpp"
 #include "vmigrate_version.hpp"
 
 namespace vmigrate::daemon {
@@ -45,12 +51,21 @@ Result<> make_folders(const Configuration& configuration) {
   return {};
 }
 
+/// What this host proves with who it is, and by what it knows the others.
+Result<peer::Credentials> make_credentials(const Configuration& configuration,
+                                           const std::shared_ptr<trust::PairedPeers>& paired,
+                                           const std::shared_ptr<trust::Pairing>& pairing) {
+  if (configuration.tls.certificate.empty()) {
+    auto made = trust::ensure_own_identity(configuration.paths.state, configuration.host.name,
+                                           std::chrono::system_clock::now());
+    if (!made) return fail(made.error());
+  }
+  return peer::Credentials::load(credential_files(configuration), paired, pairing);
+}
+
 /// How this host talks to the others.
-Result<peer::Endpoint> make_endpoint(const Configuration& configuration) {
-  auto credentials =
-      peer::Credentials::load({configuration.tls.certificate, configuration.tls.key, configuration.tls.ca});
-  if (!credentials) return fail(credentials.error());
-  peer::Endpoint endpoint{std::move(*credentials), {}, kVersion};
+peer::Endpoint make_endpoint(const Configuration& configuration, const peer::Credentials& credentials) {
+  peer::Endpoint endpoint{credentials, {}, kVersion};
   for (const auto& [name, peer] : configuration.peers) endpoint.peers[name] = {peer.host, peer.port};
   return endpoint;
 }
@@ -67,6 +82,7 @@ sigset_t block_signals() {
 }
 
 Result<> serve(const Configuration& configuration) {
+  keep_memory_to_itself();
   const sigset_t signals = block_signals();
   if (auto made = make_folders(configuration); !made) return made;
 
@@ -85,9 +101,14 @@ Result<> serve(const Configuration& configuration) {
   if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
   const Clock clock;
-  auto endpoint = make_endpoint(configuration);
-  if (!endpoint) return fail(endpoint.error());
-  peer::TlsDialer dialer(*endpoint);
+  auto paired = trust::PairedPeers::open(configuration.paths.state + "/peers.toml");
+  if (!paired) return fail(paired.error());
+  const auto pairing = std::make_shared<trust::Pairing>(
+      trust::Pairing::Self{configuration.host.name, configuration.listen.port}, *paired);
+  auto credentials = make_credentials(configuration, *paired, pairing);
+  if (!credentials) return fail(credentials.error());
+  const auto endpoint = make_endpoint(configuration, *credentials);
+  peer::TlsDialer dialer(endpoint);
 
   migration::Timing timing;
   timing.reconnect = configuration.migration.reconnect_window;
@@ -102,18 +123,25 @@ Result<> serve(const Configuration& configuration) {
                                configuration.host.name,
                                configuration.paths.runtime,
                                timing,
-                               configuration.migration.memory};
+                               configuration.migration.memory,
+                               std::make_shared<ConfiguredPermission>(configuration, *paired)};
   migration::Manager manager(edges, kVersion,
                              [&board](const migration::Report& report) { board.publish(report); });
   if (auto recovered = manager.recover(); !recovered) return recovered;
 
   // Who may ask for them: other hosts, and people on this one.
   auto listener = peer::Listener::create(
-      *endpoint, configuration.listen.address, configuration.listen.port,
+      endpoint, configuration.listen.address, configuration.listen.port,
       [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
   if (!listener) return fail(listener.error());
-  Doctor doctor(configuration, manager, [&hypervisors] { return (*hypervisors)->version(); });
-  Api api({configuration, (*hypervisors)->all(), manager, board, **history, doctor});
+  Doctor doctor(configuration, manager, **paired, [&hypervisors] { return (*hypervisors)->version(); });
+  Api api({configuration,
+           (*hypervisors)->all(),
+           manager,
+           board,
+           **history,
+           doctor,
+           {**paired, *pairing, *credentials}});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
   if (!server) return fail(server.error());

@@ -105,6 +105,14 @@ std::function<Result<>(const toml::node&)> into_path(std::string* target) {
   });
 }
 
+std::function<Result<>(const toml::node&)> into_path_or_nothing(std::string* target) {
+  return [target](const toml::node& node) -> Result<> {
+    if (node.value_exact<std::string>() != "") return into_path(target)(node);
+    target->clear();
+    return {};
+  };
+}
+
 std::function<Result<>(const toml::node&)> into_port(std::uint16_t* target) {
   return [target](const toml::node& node) -> Result<> {
     const auto number = node.value_exact<std::int64_t>();
@@ -113,6 +121,37 @@ std::function<Result<>(const toml::node&)> into_port(std::uint16_t* target) {
       return fail_at(node.source(), fmt::format("{} is not a port", *number), "ports are 1 to 65535");
     }
     *target = static_cast<std::uint16_t>(*number);
+    return {};
+  };
+}
+
+std::function<Result<>(const toml::node&)> into_list(std::vector<std::string>* target,
+                                                     std::function<Result<>(const std::string&)> check) {
+  return [target, check = std::move(check)](const toml::node& node) -> Result<> {
+    const auto* list = node.as_array();
+    if (list == nullptr) return wrong_type(node, "a list", "write it like [\"one\", \"another\"]");
+    target->clear();
+    for (const auto& element : *list) {
+      const auto read = parsed([&](const std::string& text) -> Result<> {
+        target->push_back(text);
+        return check(text);
+      })(element);
+      if (!read) return read;
+    }
+    return {};
+  };
+}
+
+std::function<Result<>(const toml::node&)> each_table(std::string section,
+                                                      std::function<Result<>(const toml::table&)> read) {
+  return [section = std::move(section), read = std::move(read)](const toml::node& node) -> Result<> {
+    const auto* list = node.as_array();
+    if (list == nullptr || !list->is_homogeneous<toml::table>())
+      return wrong_type(node, "a section of which there may be several",
+                        fmt::format("write {} on a line of its own, its options below", section));
+    for (const auto& element : *list) {
+      if (auto done = read(*element.as_table()); !done) return done;
+    }
     return {};
   };
 }

@@ -30,9 +30,17 @@ tl::unexpected<Error> fail_at(const toml::source_region& place, std::string_view
 std::function<Result<>(const toml::node&)> into_string(std::string* target);
 /// Not empty, and beginning with "/".
 std::function<Result<>(const toml::node&)> into_path(std::string* target);
+/// Empty, or beginning with "/".
+std::function<Result<>(const toml::node&)> into_path_or_nothing(std::string* target);
 std::function<Result<>(const toml::node&)> into_port(std::uint16_t* target);
 /// A string that `parse` makes sense of; its errors get their place.
 std::function<Result<>(const toml::node&)> parsed(std::function<Result<>(const std::string&)> parse);
+/// A list of strings, each of which `check` makes sense of.
+std::function<Result<>(const toml::node&)> into_list(std::vector<std::string>* target,
+                                                     std::function<Result<>(const std::string&)> check);
+/// Any number of tables of the same name.
+std::function<Result<>(const toml::node&)> each_table(std::string section,
+                                                      std::function<Result<>(const toml::table&)> read);
 /// A table of its own.
 std::function<Result<>(const toml::node&)> into_table(std::string section,
                                                       std::function<Result<>(const toml::table&)> read);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "announce/announcer.hpp"
@@ -7,6 +8,7 @@
 #include "base/units.hpp"
 #include "handover/journal.hpp"
 #include "hypervisor/hypervisor.hpp"
+#include "migration/permission.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::migration {
@@ -35,6 +37,7 @@ struct Edges {
   std::string runtime_folder;
   Timing timing{};
   Bytes memory{std::uint64_t{128} << 20};  ///< that a migration may take here
+  std::shared_ptr<const Permission> permission = std::make_shared<Permission>();
 };
 
 }  // namespace vmigrate::migration

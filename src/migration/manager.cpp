@@ -7,6 +7,7 @@
 
 #include "base/thread_name.hpp"
 #include "handover/veto.hpp"
+#include "migration/certificates.hpp"
 #include "migration/destination_migration.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/runtime_directory.hpp"
@@ -22,6 +23,10 @@ Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
   if (peer == fenced_host) return {};
   return fail(ErrorCode::refused, fmt::format("the VM was handed over to {}, not to {}", peer, fenced_host),
               fmt::format("make sure that {} cannot run it, and name that host", peer));
+}
+
+void add_if_any(const Result<>& judged, std::vector<hypervisor::Finding>& findings) {
+  if (!judged) findings.push_back({judged.error().code, judged.error().message, judged.error().hint});
 }
 
 }  // namespace
@@ -74,6 +79,7 @@ Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) 
   if (options.host == edges_.host) {
     return fail(ErrorCode::refused, fmt::format("{} is on {} already", domain->name, edges_.host));
   }
+  if (auto may = edges_.permission->may_send(*domain, options.host); !may) return fail(may.error());
   auto claim = claims_.claim(domain->id);
   if (!claim) {
     return fail(ErrorCode::refused,
@@ -152,11 +158,14 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
   auto described = domain;
   auto findings = edges_.hypervisor.check_outgoing(described);
   if (!findings) return findings;
+  add_if_any(edges_.permission->may_send(described, host), *findings);
   const auto id = MigrationId::random();
   const Offer offer{id, true, runtime_directory_of(edges_.runtime_folder, id), edges_.host,
                     std::move(described)};
-  const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer);
+  peer::PeerIdentity there_is;
+  const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer, &there_is);
   if (!answer) return fail(answer.error());
+  add_if_any(certificates_last(there_is, edges_.clock.wall(), std::nullopt), *findings);
   const auto* there = std::get_if<OfferAnswer>(&*answer);
   if (there == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
   findings->insert(findings->end(), there->findings.begin(), there->findings.end());
@@ -181,12 +190,24 @@ void Manager::accept(std::unique_ptr<peer::Session> session) {
       return;
     }
   }
+  const std::string host = session->peer().host;
   Task task;
-  task.peer = session->peer().host;
+  task.peer = host;
   task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
                                            [this](const SourceLeft& left) { tell_visitors(left); });
   auto visitor = task.visitor;
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
+  // It may have been taken out since it has proved who it is, and before there was a task to be cut off.
+  if (!edges_.permission->is_trusted(host)) cut_off(host);
+}
+
+void Manager::cut_off(const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  for (auto& task : tasks_) {
+    if (task.peer != host) continue;
+    if (task.source) task.source->cut_off();
+    if (task.visitor) task.visitor->cut_off();
+  }
 }
 
 void Manager::wind_down(Milliseconds patience) {

@@ -48,6 +48,9 @@ class Manager {
   /// The version of the daemon there.
   Result<std::string> ping(const std::string& host);
 
+  /// That host is trusted no more: sessions with it end as if the link to it had died.
+  void cut_off(const std::string& host);
+
   /// For each session that another daemon opens.
   void accept(std::unique_ptr<peer::Session> session);
 

@@ -75,9 +75,10 @@ PeerLink::~PeerLink() {
 }
 
 Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, const ControlMessage& question,
-                                Milliseconds patience) {
+                                Milliseconds patience, peer::PeerIdentity* who) {
   auto session = dialer.dial(host);
   if (!session) return fail(session.error());
+  if (who != nullptr) *who = (*session)->peer();
   std::optional<Result<ControlMessage>> answer;
   auto mailbox = std::make_shared<Mailbox>();
   PeerLink link(std::move(*session), mailbox,

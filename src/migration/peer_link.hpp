@@ -46,7 +46,8 @@ class PeerLink {
 };
 
 /// One question in a session of its own, and its answer. Blocks, at most about `patience` after the dialling.
+/// `who`: it has proved to be, once it has answered.
 Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, const ControlMessage& question,
-                                Milliseconds patience);
+                                Milliseconds patience, peer::PeerIdentity* who = nullptr);
 
 }  // namespace vmigrate::migration

@@ -6,7 +6,9 @@
 #include <spdlog/spdlog.h>
 
 #include "migration/batch_opening.hpp"
+#include "migration/certificates.hpp"
 #include "migration/forecast.hpp"
+#include "migration/no_longer_trusted.hpp"
 
 namespace vmigrate::migration {
 namespace {
@@ -98,6 +100,14 @@ void SourceMigration::resolve() {
   mailbox_->post([this] { apply(source::Resolved{}); });
 }
 
+void SourceMigration::cut_off() {
+  mailbox_->post([this] {
+    if (!link_ || !link_usable_) return;
+    link_->close();
+    on_link_lost(no_longer_trusted(record_.peer, edges_.host));
+  });
+}
+
 void SourceMigration::abandon() {
   mailbox_->post([this] { abandoned_ = true; });
 }
@@ -158,6 +168,8 @@ Result<> SourceMigration::check_here() {
 Result<> SourceMigration::reach_destination() {
   auto session = edges_.dialer.dial(record_.peer);
   if (!session) return fail(session.error());
+  if (auto last = certificates_last((*session)->peer(), edges_.clock.wall(), options_.finish_by); !last)
+    return last;
   link_ = std::make_unique<PeerLink>(
       std::move(*session), mailbox_,
       PeerLink::Events{[this](const ControlMessage& message) { on_message(message); },

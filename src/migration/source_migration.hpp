@@ -54,6 +54,8 @@ class SourceMigration {
   void cancel();
   /// An administrator's word that the destination cannot run the VM.
   void resolve();
+  /// The destination is trusted no more.
+  void cut_off();
   /// Lets run() return with everything left as it is, as if the daemon had died.
   void abandon();
 

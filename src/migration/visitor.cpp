@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "migration/no_longer_trusted.hpp"
+
 namespace vmigrate::migration {
 
 Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
@@ -47,6 +49,14 @@ void Visitor::on_source_left(const SourceLeft& left) {
   });
 }
 
+void Visitor::cut_off() {
+  mailbox_->post([this] {
+    if (std::exchange(lost_, true)) return;
+    link_.close();
+    if (destination_) destination_->on_link_lost(no_longer_trusted(link_.session().peer().host, edges_.host));
+  });
+}
+
 void Visitor::run() {
   const auto deadline = edges_.clock.now() + edges_.timing.question;
   while (!first_ && !lost_ && !abandoned_ && mailbox_->handle_one(deadline)) {
@@ -59,6 +69,12 @@ void Visitor::serve(const Offer& offer) {
   // The name under which it is configured here is who it is, whatever it calls itself.
   Offer taken = offer;
   taken.source_host = link_.session().peer().host;
+  if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may) {
+    spdlog::warn("{}: refused: {}", short_form(offer.migration), may.error().message);
+    link_.send(
+        OfferAnswer{edges_.host, {{may.error().code, may.error().message, may.error().hint}}, edges_.memory});
+    return;
+  }
   if (!offer.check_only) tell_others_({taken.source_host, offer.domain.id, {}});
   // A migration that has just failed may still be clearing away what came in.
   auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);

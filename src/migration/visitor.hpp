@@ -28,6 +28,8 @@ class Visitor {
   void abandon();
   /// From any thread.
   void on_source_left(const SourceLeft& left);
+  /// From any thread: the host at the other end is trusted no more.
+  void cut_off();
 
  private:
   void serve(const Offer& offer);

@@ -1,5 +1,6 @@
 #include "peer/dialer.hpp"
 
+#include <optional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -13,6 +14,14 @@ namespace vmigrate::peer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+std::optional<HostAddress> address_of(const Endpoint& endpoint, const std::string& host) {
+  if (const auto found = endpoint.peers.find(host); found != endpoint.peers.end()) return found->second;
+  const auto* paired = endpoint.credentials.paired();
+  const auto known = paired != nullptr ? paired->find(host) : std::nullopt;
+  if (!known) return std::nullopt;
+  return known->address;
+}
 
 Result<wire::Welcome> greet(const Endpoint& endpoint, TlsStream& stream, MonotonicTime deadline) {
   wire::Opening opening;
@@ -44,12 +53,12 @@ Result<wire::Welcome> greet(const Endpoint& endpoint, TlsStream& stream, Monoton
 }  // namespace
 
 Result<std::unique_ptr<Session>> TlsDialer::dial(const std::string& host) {
-  const auto found = endpoint_.peers.find(host);
-  if (found == endpoint_.peers.end()) {
-    return fail(ErrorCode::not_found, fmt::format("no host '{}' is configured here", host),
-                "see: vmigrate hosts; hosts are the [peers.NAME] sections of migrated.toml");
+  const auto found = address_of(endpoint_, host);
+  if (!found) {
+    return fail(ErrorCode::not_found, fmt::format("no host '{}' is known here", host),
+                fmt::format("see: vmigrate hosts; to make it known: vmigrate pair {}", host));
   }
-  const HostAddress address = found->second;
+  const HostAddress address = *found;
   const auto deadline = Clock::now() + endpoint_.patience.opening;
   auto stream = connect_to(endpoint_, host, address, Traffic::messages, deadline);
   if (!stream) return fail(about(host, address, stream.error()));
@@ -57,7 +66,8 @@ Result<std::unique_ptr<Session>> TlsDialer::dial(const std::string& host) {
   if (!welcome) return fail(about(host, address, welcome.error()));
   PeerIdentity peer{host,
                     fmt::format("{}:{}", address.host, address.port),
-                    {welcome->features().begin(), welcome->features().end()}};
+                    {welcome->features().begin(), welcome->features().end()},
+                    certificates_end(stream->connection())};
   auto redialler =
       std::make_shared<Redialler>(endpoint_, host, address,
                                   Redialler::Membership{welcome->session(), welcome->secret(),

@@ -50,22 +50,25 @@ Result<ByteBuffer> read_frame(TlsStream& stream, MonotonicTime deadline) {
 
 template <class Message>
 Result<> write_message(TlsStream& stream, const Message& message, MonotonicTime deadline) {
-  ByteBuffer bytes;
-  append_frame(bytes, 0, false, as_byte_view(message.SerializeAsString()));
-  return stream.write_all(bytes, deadline);
+  return write_payload(stream, as_byte_view(message.SerializeAsString()), deadline);
+}
+
+Result<ByteBuffer> payload_of(ByteView bytes) {
+  FrameReader reader;
+  reader.add(bytes);
+  auto frame = reader.next();
+  if (!frame) return fail(frame.error());
+  if (!*frame || (*frame)->lane != 0) return broken("something else than a greeting");
+  return std::move((*frame)->payload);
 }
 
 template <class Message>
 Result<Message> parse_message(ByteView bytes) {
-  FrameReader reader;
-  reader.add(bytes);
-  const auto frame = reader.next();
-  if (!frame) return fail(frame.error());
+  const auto payload = payload_of(bytes);
+  if (!payload) return fail(payload.error());
   Message message;
-  if (!*frame || (*frame)->lane != 0 ||
-      !message.ParseFromArray((*frame)->payload.data(), static_cast<int>((*frame)->payload.size()))) {
+  if (!message.ParseFromArray(payload->data(), static_cast<int>(payload->size())))
     return broken("something else than a greeting");
-  }
   return message;
 }
 
@@ -105,6 +108,18 @@ Result<std::optional<Frame>> FrameReader::next() {
   taken_ += size;
   return Frame{header.lane(), header.more(), header.received(),
                copy_of(held.subspan(kLengths + header_size, payload_size))};
+}
+
+Result<> write_payload(TlsStream& stream, ByteView payload, MonotonicTime deadline) {
+  ByteBuffer bytes;
+  append_frame(bytes, 0, false, payload);
+  return stream.write_all(bytes, deadline);
+}
+
+Result<ByteBuffer> read_payload(TlsStream& stream, MonotonicTime deadline) {
+  const auto frame = read_frame(stream, deadline);
+  if (!frame) return fail(frame.error());
+  return payload_of(*frame);
 }
 
 Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline) {

@@ -43,6 +43,10 @@ class FrameReader {
 Result<wire::Opening> parse_opening(ByteView frame);
 Result<wire::OpeningAnswer> parse_answer(ByteView frame);
 
+/// One frame of lane 0, on a connection that carries nothing else yet.
+Result<> write_payload(TlsStream& stream, ByteView payload, MonotonicTime deadline);
+Result<ByteBuffer> read_payload(TlsStream& stream, MonotonicTime deadline);
+
 /// The greetings, on a connection that carries nothing else yet.
 Result<> write_opening(TlsStream& stream, const wire::Opening& opening, MonotonicTime deadline);
 Result<> write_answer(TlsStream& stream, const wire::OpeningAnswer& answer, MonotonicTime deadline);

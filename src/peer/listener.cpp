@@ -116,14 +116,21 @@ void Listener::greet(FileDescriptor socket) {
     spdlog::warn("{}: turned away: {}", address, stream.error().message);
     return;
   }
-  const auto names = peer_names(stream->connection());
-  const auto known = std::find_if(names.begin(), names.end(),
-                                  [this](const std::string& name) { return endpoint_.peers.contains(name); });
+  const auto& credentials = endpoint_.credentials;
+  if (is_for_pairing(stream->connection())) {
+    // Only a desk makes OpenSSL agree to such a connection.
+    credentials.desk()->receive(std::move(*stream), address, deadline);
+    return;
+  }
+  const auto names = proven_names(stream->connection(), credentials.paired());
+  const auto known = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+    return endpoint_.peers.contains(name) || (credentials.paired() && credentials.paired()->find(name));
+  });
   if (known == names.end()) {
     const Error error{ErrorCode::not_allowed,
                       fmt::format("the certificate shown is for {}, which is no host configured there",
                                   fmt::join(names, ", ")),
-                      "add a [peers.NAME] section to migrated.toml there"};
+                      "add a [peers.NAME] section to migrated.toml there, or pair the two: vmigrate pair"};
     spdlog::warn("{}: turned away: {}", address, error.message);
     // Read first: an unread greeting would make the kernel reset the connection, and the answer with it.
     (void)read_opening(*stream, deadline);
@@ -140,8 +147,10 @@ Result<> Listener::greet_as(TlsStream stream, const std::string& host, const std
                             MonotonicTime deadline) {
   const auto opening = read_opening(stream, deadline);
   if (!opening) return fail(opening.error());
-  if (opening->has_hello())
-    return begin_session(std::move(stream), opening->hello(), {host, address, {}}, deadline);
+  if (opening->has_hello()) {
+    const auto end = certificates_end(stream.connection());
+    return begin_session(std::move(stream), opening->hello(), {host, address, {}, end}, deadline);
+  }
   if (opening->has_join()) return join_session(std::move(stream), opening->join(), host, deadline);
   return fail(ErrorCode::refused, "it opened with nothing that is known here");
 }

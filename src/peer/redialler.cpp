@@ -16,7 +16,7 @@ Result<TlsStream> connect_to(const Endpoint& endpoint, const std::string& name, 
   tune(*socket, traffic, endpoint.patience.silence);
   auto stream = TlsStream::handshake(std::move(*socket), endpoint.credentials, true, deadline);
   if (!stream) return fail(stream.error());
-  const auto names = peer_names(stream->connection());
+  const auto names = proven_names(stream->connection(), endpoint.credentials.paired());
   if (names.empty()) return fail(ErrorCode::not_allowed, "its certificate carries no name");
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     return fail(ErrorCode::not_allowed,
@@ -30,8 +30,8 @@ Error about(const std::string& name, const HostAddress& address, const Error& er
   if (!told.hint.empty()) return told;
   if (told.code == ErrorCode::not_allowed) {
     told.hint = fmt::format(
-        "see the [tls] and [peers] sections of migrated.toml here and on {}; vmigrate doctor "
-        "looks at the certificates",
+        "if the two were never paired, or one was set up anew: vmigrate pair {0}; with certificates of an "
+        "authority, see [tls] and [peers] in migrated.toml here and on {0}; vmigrate doctor looks at them",
         name);
   } else if (told.code == ErrorCode::refused) {
     told.hint = fmt::format(

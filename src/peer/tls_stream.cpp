@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <new>
+#include <string>
 #include <system_error>
 
 #include <fcntl.h>
@@ -53,6 +54,14 @@ BIO* buffered(BIO* socket, int to_read, int to_write) {
   return ::BIO_push(buffer, socket);
 }
 
+/// The name with its length in front.
+bool offer_pairing(SSL* connection) {
+  std::string offer(1, static_cast<char>(kPairingProtocol.size()));
+  offer += kPairingProtocol;
+  return ::SSL_set_alpn_protos(connection, reinterpret_cast<const unsigned char*>(offer.data()),
+                               static_cast<unsigned int>(offer.size())) == 0;  // unlike all others
+}
+
 /// What OpenSSL says that is neither about the socket nor about the other end's certificate.
 Error protocol_error() {
   const unsigned long code = ::ERR_peek_error();
@@ -64,19 +73,24 @@ Error protocol_error() {
   if (is_about_certificate(reason - SSL_AD_REASON_OFFSET)) {
     return {ErrorCode::not_allowed, "it does not accept this host's certificate: " + words, ""};
   }
+  if (reason - SSL_AD_REASON_OFFSET == SSL_AD_NO_APPLICATION_PROTOCOL) {
+    return {ErrorCode::refused, "it does not expect to be paired with anybody now", ""};
+  }
   return {ErrorCode::refused, "something else than migrated talks there, or an old one: TLS: " + words, ""};
 }
 
 }  // namespace
 
 Result<TlsStream> TlsStream::handshake(FileDescriptor socket, const Credentials& credentials, bool dialled,
-                                       MonotonicTime deadline) {
+                                       MonotonicTime deadline, Purpose purpose) {
   ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
   ::ERR_clear_error();
   std::unique_ptr<SSL, Free> connection(::SSL_new(credentials.context()));
   if (!connection || ::SSL_set_fd(connection.get(), socket.get()) != 1) {
     return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
   }
+  if (purpose == Purpose::pairing && !offer_pairing(connection.get()))
+    return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
   if (dialled)
     ::SSL_set_connect_state(connection.get());
   else

@@ -17,9 +17,11 @@ namespace vmigrate::peer {
 /// A TLS connection over a TCP socket. One thread uses it, but for interrupt() and waited().
 class TlsStream {
  public:
-  /// The handshake, in either role; the socket becomes non-blocking.
+  enum class Purpose { work, pairing };
+  /// The handshake, in either role; the socket becomes non-blocking. `purpose` is the dialling side's: the
+  /// other hears of it.
   static Result<TlsStream> handshake(FileDescriptor socket, const Credentials& credentials, bool dialled,
-                                     MonotonicTime deadline);
+                                     MonotonicTime deadline, Purpose purpose = Purpose::work);
 
   /// From now on few system calls move much: for streams of megabytes. To be called before anything is read
   /// or written, by both ends or one.
@@ -50,6 +52,7 @@ class TlsStream {
   std::chrono::nanoseconds waited() const;
   int descriptor() const { return socket_.get(); }
   const SSL* connection() const { return connection_.get(); }
+  SSL* connection() { return connection_.get(); }
 
  private:
   struct Free {

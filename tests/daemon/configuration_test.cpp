@@ -55,8 +55,7 @@ std::string all_of(const Configuration& configuration) {
 
 TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
-                                   "|0.0.0.0|16510|/etc/vmigrate/host.pem|/etc/vmigrate/host.key|"
-                                   "/etc/vmigrate/ca.pem|/run/vmigrate/migrated.sock|"
+                                   "|0.0.0.0|16510||||/run/vmigrate/migrated.sock|"
                                    "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
                                    "yes||300 ms|0 B/s|1 min 0 s|3 s|info|");
 }
@@ -123,13 +122,51 @@ TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
   const auto manual = content_of(MANUAL_PAGE);
   for (const std::string option :
        {"name", "address", "port", "certificate", "key", "ca", "control_socket", "vmm_socket", "runtime",
-        "state", "group", "libvirt", "rpc_socket", "max_pause", "bandwidth", "level"}) {
+        "state", "group", "watch", "check", "start", "cancel", "resolve", "pair", "vm", "hosts", "libvirt", "rpc_socket", "max_pause", "bandwidth", "level"}) {
     std::smatch line;
     ASSERT_TRUE(std::regex_search(packaged, line, std::regex(fmt::format("\n{} = (.*)\n", option))))
         << option;
     const std::string value = option == "name" ? "\"_NAME_\"" : line[1].str();
-    EXPECT_THAT(manual, HasSubstr(fmt::format("\n*{}* = {}", option, value)));
+    // A star is bold in the manual's source.
+    const std::string in_manual = std::regex_replace(value, std::regex("\\*"), "\\*");
+    EXPECT_THAT(manual, HasSubstr(fmt::format("\n*{}* = {}", option, in_manual)));
   }
+}
+
+TEST(Configuration, TheCertificateItsKeyAndTheAuthorityBelongTogether) {
+  EXPECT_EQ(all_of(parse("[tls]\ncertificate = \"\"\nkey = \"\"\nca = \"\"\n")), all_of(parse("")));
+  EXPECT_THAT(error_of("[tls]\ncertificate = \"/a\"\n").message, HasSubstr("without the other"));
+  EXPECT_THAT(error_of("[tls]\nca = \"/a\"\n").message, HasSubstr("no certificate for this host"));
+  EXPECT_THAT(error_of("[tls]\nca = \"/a\"\n").hint, HasSubstr("vmigrate pair"));
+  EXPECT_EQ(error_of("[tls]\nkey = \"relative\"\n").code, ErrorCode::usage);
+}
+
+TEST(Configuration, RulesAreTakenOverInTheirOrder) {
+  const auto configuration = parse(R"(
+    [allow]
+    start = ["alice", "@operators"]
+    [[send]]
+    vm = "db*"
+    hosts = ["hostc"]
+    [[send]]
+    [[receive]]
+    hosts = []
+  )");
+  EXPECT_TRUE(configuration.allow.permits(trust::Verb::start, {1, "alice", {}}, ""));
+  EXPECT_FALSE(configuration.allow.permits(trust::Verb::start, {1, "bob", {}}, ""));
+  EXPECT_TRUE(configuration.send.permit({"web1", "id"}, "hostb", ""));
+  EXPECT_FALSE(configuration.send.permit({"db1", "id"}, "hostb", ""));
+  EXPECT_FALSE(configuration.receive.permit({"web1", "id"}, "hostb", ""));
+}
+
+TEST(Configuration, RulesThatMakeNoSenseAreRefusedWithTheirPlace) {
+  EXPECT_THAT(error_of("[allow]\nstrat = []\n").hint, HasSubstr("did you mean start?"));
+  EXPECT_EQ(error_of("[allow]\nstart = \"alice\"\n").message, "migrated.toml:2: this is text, not a list");
+  EXPECT_THAT(error_of("[allow]\nstart = [1]\n").message, HasSubstr("not text"));
+  EXPECT_THAT(error_of("[allow]\nstart = [\"@\"]\n").message, HasSubstr("nobody is called that"));
+  EXPECT_THAT(error_of("[send]\nvm = \"*\"\n").hint, HasSubstr("[[send]]"));
+  EXPECT_THAT(error_of("[[send]]\nhost = []\n").hint, HasSubstr("did you mean hosts?"));
+  EXPECT_THAT(error_of("send = [1]\n").message, HasSubstr("not a section"));
 }
 
 TEST(Configuration, PeersAreFoundInEveryWayOfWritingAnAddress) {

@@ -95,8 +95,12 @@ control::DoctorItem DaemonTest::examine(const std::string& subject) {
 }
 
 std::shared_ptr<Answers> DaemonTest::ask(const control::Request& request) {
+  return ask_as(request, {.uid = 1000, .gid = 1000, .pid = 1, .user = "alice", .groups = {1000}});
+}
+
+std::shared_ptr<Answers> DaemonTest::ask_as(const control::Request& request, const control::Caller& caller) {
   auto answers = std::make_shared<Answers>();
-  api_.handle(request, {.uid = 1000, .gid = 1000, .pid = 1, .user = "alice"}, answers);
+  api_.handle(request, caller, answers);
   return answers;
 }
 

@@ -12,7 +12,9 @@
 #include "../peer/certificate_authority.hpp"
 #include "control/handler.hpp"
 #include "daemon/api.hpp"
+#include "daemon/permission.hpp"
 #include "folder.hpp"
+#include "trust/own_identity.hpp"
 
 namespace vmigrate::daemon {
 
@@ -49,10 +51,13 @@ class DaemonTest : public testing::Test {
   /// The items of an examination about `subject`; one is expected.
   control::DoctorItem examine(const std::string& subject);
   std::shared_ptr<Answers> ask(const control::Request& request);
+  std::shared_ptr<Answers> ask_as(const control::Request& request, const control::Caller& caller);
   /// The answer to what needs no waiting.
   control::Response answer(const control::Request& request) { return ask(request)->last(); }
   void use_certificate(const peer::CertificateWish& wish);
   void use_certificate(const peer::CredentialFiles& files);
+
+  Api& api() { return api_; }
 
   static control::Request start_request(const std::string& vm = "web1", const std::string& host = "hostb");
 
@@ -67,6 +72,12 @@ class DaemonTest : public testing::Test {
   const hypervisor::DomainDescription web1_ = hypervisor::example_domain("web1");
   std::unique_ptr<History> history_ = *open_history(folder_.file("history.db"));
   Board board_{*history_};
+  const std::shared_ptr<trust::PairedPeers> paired_ = *trust::PairedPeers::open(folder_.file("peers.toml"));
+  const std::shared_ptr<trust::Pairing> pairing_ =
+      std::make_shared<trust::Pairing>(trust::Pairing::Self{.name = "hosta", .port = 1}, paired_);
+  const peer::Credentials credentials_ = *peer::Credentials::load(
+      *trust::ensure_own_identity(folder_.path(), "hosta", std::chrono::system_clock::now()), paired_,
+      pairing_);
 
  private:
   static migration::Timing quick();
@@ -76,11 +87,18 @@ class DaemonTest : public testing::Test {
   const std::unique_ptr<peer::Dialer> dialer_ = network_.dialer("hosta");
   const std::unique_ptr<handover::Journal> journal_ = *handover::open_journal(folder_.file("hosta.db"));
   migration::Manager manager_{
-      {hypervisor_, *dialer_, *journal_, announcer_, clock_, "hosta", folder_.path(), quick()},
+      {hypervisor_, *dialer_, *journal_, announcer_, clock_, "hosta", folder_.path(), quick(),
+       Bytes{std::uint64_t{128} << 20}, std::make_shared<ConfiguredPermission>(configuration_, paired_)},
       "1.2.3",
       [this](const migration::Report& report) { board_.publish(report); }};
-  Doctor doctor_{configuration_, manager_, [this] { return version_; }};
-  Api api_{{configuration_, hypervisor_, manager_, board_, *history_, doctor_}};
+  Doctor doctor_{configuration_, manager_, *paired_, [this] { return version_; }};
+  Api api_{{configuration_,
+            hypervisor_,
+            manager_,
+            board_,
+            *history_,
+            doctor_,
+            {*paired_, *pairing_, credentials_}}};
 };
 
 }  // namespace vmigrate::daemon

@@ -54,7 +54,7 @@ class Host:
     # -- namespaces
 
     def prepare(self, authority):
-        """Makes the folders and configurations."""
+        """Makes the folders and configurations; without an authority there are no certificates."""
         for path in OWN_FOLDERS:
             self.inner(path).mkdir(parents=True, exist_ok=True)
         self.inner("/etc/libvirt/libvirtd.conf").write_text(
@@ -69,21 +69,26 @@ class Host:
         if CAPABILITIES.is_dir():
             shutil.copytree(CAPABILITIES, self.inner("/var/cache/libvirt/qemu/capabilities"), dirs_exist_ok=True)
         settings = self.inner("/etc/vmigrate")
-        certificates.make_certificate(authority, settings, self.name)
-        (settings / "migrated.toml").write_text(self.daemon_configuration(), encoding="utf-8")
+        configuration = (f'[host]\nname = "{self.name}"\n\n[listen]\naddress = "{self.address}"\nport = {PORT}\n\n'
+                         '[log]\nlevel = "debug"\n\n'
+                         f'[migration]\nreconnect_window = "{self.reconnect_window}"\n\n')
+        if authority:
+            certificates.make_certificate(authority, settings, self.name)
+            configuration += self.configured_trust()
+        (settings / "migrated.toml").write_text(configuration, encoding="utf-8")
 
-    def daemon_configuration(self):
+    def configured_trust(self):
         peers = "".join(f'[peers.{name}]\naddress = "{address}:{PORT}"\n'
                         for name, address in network.MIGRATION_ADDRESSES.items() if name != self.name)
-        return (f'[host]\nname = "{self.name}"\n\n[listen]\naddress = "{self.address}"\nport = {PORT}\n\n'
-                '[tls]\ncertificate = "/etc/vmigrate/host.pem"\nkey = "/etc/vmigrate/host.key"\n'
-                f'ca = "/etc/vmigrate/ca.pem"\n\n[log]\nlevel = "debug"\n\n'
-                f'[migration]\nreconnect_window = "{self.reconnect_window}"\n\n{peers}')
+        return ('[tls]\ncertificate = "/etc/vmigrate/host.pem"\nkey = "/etc/vmigrate/host.key"\n'
+                f'ca = "/etc/vmigrate/ca.pem"\n\n{peers}')
 
     def set_reconnect_window(self, window):
         """For the daemons that are started from now on."""
+        settings = self.inner("/etc/vmigrate") / "migrated.toml"
+        settings.write_text(settings.read_text(encoding="utf-8").replace(
+            f'reconnect_window = "{self.reconnect_window}"', f'reconnect_window = "{window}"'), encoding="utf-8")
         self.reconnect_window = window
-        (self.inner("/etc/vmigrate") / "migrated.toml").write_text(self.daemon_configuration(), encoding="utf-8")
 
     def start_holder(self):
         """Starts the process that keeps the mount and host name namespaces."""

@@ -22,7 +22,8 @@ CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "
 
 
 class Lab:
-    def __init__(self, folder=None, build=None):
+    def __init__(self, folder=None, build=None, certified=True):
+        """`certified`: the hosts have certificates of an authority, and know each other; else they know nobody."""
         self.folder = Path(folder or os.environ.get("VMIGRATE_LAB", DEFAULT_FOLDER)).absolute()
         build = Path(build or os.environ.get("VMIGRATE_BUILD", REPOSITORY / "build/release")).absolute()
         # Several labs in different folders can run at once: their namespaces are told apart by this.
@@ -33,6 +34,7 @@ class Lab:
         self.hosts = {name: Host(name, self.folder / name, f"{self.tag}-{name}", self.state, build) for name in HOSTS}
         self.shared = self.folder / "shared"
         self.link = MigrationLink(self)
+        self.certified = certified
 
     def host(self, name):
         if name not in self.hosts:
@@ -62,9 +64,10 @@ class Lab:
             for name in self.namespaces:
                 network.add_namespace(name)
             network.build(self.client, {name: host.namespace for name, host in self.hosts.items()})
-            certificates.make_authority(self.folder / "authority")
+            if self.certified:
+                certificates.make_authority(self.folder / "authority")
             for host in self.hosts.values():
-                host.prepare(self.folder / "authority")
+                host.prepare(self.folder / "authority" if self.certified else None)
             with mount_points.kept(OWN_FOLDERS):
                 for host in self.hosts.values():
                     host.start_holder()

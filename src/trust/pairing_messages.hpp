@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.hpp"
+#include "peer/tls_stream.hpp"
+
+/// proto/vmigrate/pairing.proto, checked. A refusal of the other side comes back as the error that it is.
+namespace vmigrate::trust {
+
+struct PairingBegin {
+  std::string name;
+  std::uint16_t port = 0;
+  ByteBuffer share;
+};
+struct PairingAnswer {
+  std::string name;
+  ByteBuffer share;
+};
+
+Result<> write_begin(peer::TlsStream& stream, const PairingBegin& begin, MonotonicTime deadline);
+Result<> write_answer(peer::TlsStream& stream, const PairingAnswer& answer, MonotonicTime deadline);
+Result<> write_proof(peer::TlsStream& stream, ByteView confirmation, MonotonicTime deadline);
+Result<> write_refusal(peer::TlsStream& stream, const Error& error, MonotonicTime deadline);
+
+Result<PairingBegin> read_begin(peer::TlsStream& stream, MonotonicTime deadline);
+Result<PairingAnswer> read_answer(peer::TlsStream& stream, MonotonicTime deadline);
+Result<ByteBuffer> read_proof(peer::TlsStream& stream, MonotonicTime deadline);
+
+}  // namespace vmigrate::trust
