@@ -76,8 +76,11 @@ void Api::pair(const control::Pair& request, const control::Caller& caller,
                const std::shared_ptr<control::Responder>& responder) {
   auto wish = wish_of(request, caller);
   if (!wish) return responder->finish(error_response(wish.error(), ""));
+  const auto before = parts_.trust.peers.find(request.host());
   const auto paired = request.code().empty() ? show_code(std::move(*wish), responder)
                                              : enter_code(std::move(*wish), request.code());
+  // Whoever has the old key has no business here any more.
+  if (paired && before && before->key != paired->key) parts_.manager.cut_off(paired->name);
   responder->finish(paired ? paired_response(*paired, parts_.configuration.host.name)
                            : error_response(paired.error(), ""));
 }

@@ -56,6 +56,8 @@ Result<peer::Credentials> make_credentials(const Configuration& configuration,
                                            const std::shared_ptr<trust::PairedPeers>& paired,
                                            const std::shared_ptr<trust::Pairing>& pairing) {
   if (configuration.tls.certificate.empty()) {
+    // The system's own is not checked yet, and ends up in the certificate.
+    if (auto good = check_host_name(configuration.host.name); !good) return fail(good.error());
     auto made = trust::ensure_own_identity(configuration.paths.state, configuration.host.name,
                                            std::chrono::system_clock::now());
     if (!made) return fail(made.error());

@@ -112,7 +112,7 @@ bool Pairing::receive(peer::TlsStream stream, const std::string& address, Monoto
   const auto welcomed = welcome(stream, address, deadline);
   if (!welcomed) {
     spdlog::warn("{}: not paired: {}", address, welcomed.error().message);
-    (void)write_refusal(stream, welcomed.error(), deadline);
+    (void)write_pairing_refusal(stream, welcomed.error(), deadline);
   }
   stream.say_goodbye();
   return welcomed.has_value();
@@ -120,7 +120,7 @@ bool Pairing::receive(peer::TlsStream stream, const std::string& address, Monoto
 
 Result<> Pairing::welcome(peer::TlsStream& stream, const std::string& address, MonotonicTime deadline) {
   const auto invitation = open_invitation();
-  const auto begin = read_begin(stream, deadline);
+  const auto begin = read_pairing_begin(stream, deadline);
   if (!begin) return fail(begin.error());
   if (!invitation || begin->name != invitation->wish_.host) {
     return fail(ErrorCode::refused,
@@ -134,16 +134,17 @@ Result<> Pairing::welcome(peer::TlsStream& stream, const std::string& address, M
   const auto expected =
       secret.finish(begin->share, {identity(begin->name, key), identity(self_.name, own_key), *bound});
   if (!expected) return fail(expected.error());
-  if (auto written = write_answer(stream, {self_.name, secret.share()}, deadline); !written) return written;
+  if (auto written = write_pairing_answer(stream, {self_.name, secret.share()}, deadline); !written)
+    return written;
   // Until here the other side has learnt nothing. What it proves now is its guess.
-  const auto proof = read_proof(stream, deadline);
+  const auto proof = read_pairing_proof(stream, deadline);
   if (!proof) return fail(proof.error());
   if (auto spent = spend_guess(*invitation); !spent) return spent;
   const auto where = invitation->wish_.address.value_or(address_from(address, begin->port));
   const auto decided = decide(*invitation, same(expected->a, *proof),
                               as_peer(begin->name, where, key, invitation->wish_.asked_by));
   if (!decided) return decided;
-  return write_proof(stream, expected->b, deadline);
+  return write_pairing_proof(stream, expected->b, deadline);
 }
 
 /// Before it is looked at: of many that come at once, no more are looked at than there are guesses.
@@ -191,9 +192,9 @@ Result<PairedPeer> prove(peer::TlsStream& stream, const std::string& self, std::
   const auto [own_key, key] = keys_of(stream);
   if (key == own_key) return fail(ErrorCode::refused, "that is this host itself");
   const auto secret = Spake2::with_secret(Spake2::Side::a, code);
-  if (auto sent = write_begin(stream, {self, port, secret.share()}, deadline); !sent)
+  if (auto sent = write_pairing_begin(stream, {self, port, secret.share()}, deadline); !sent)
     return fail(sent.error());
-  const auto answer = read_answer(stream, deadline);
+  const auto answer = read_pairing_answer(stream, deadline);
   if (!answer) return fail(answer.error());
   if (answer->name != wish.host) {
     return fail(ErrorCode::refused, fmt::format("the host there calls itself {}", answer->name),
@@ -202,8 +203,8 @@ Result<PairedPeer> prove(peer::TlsStream& stream, const std::string& self, std::
   const auto expected =
       secret.finish(answer->share, {identity(self, own_key), identity(answer->name, key), *bound});
   if (!expected) return fail(expected.error());
-  if (auto sent = write_proof(stream, expected->a, deadline); !sent) return fail(sent.error());
-  const auto proof = read_proof(stream, deadline);
+  if (auto sent = write_pairing_proof(stream, expected->a, deadline); !sent) return fail(sent.error());
+  const auto proof = read_pairing_proof(stream, deadline);
   if (!proof) return fail(proof.error());
   if (!same(expected->b, *proof)) {
     return fail(ErrorCode::not_allowed, "whoever answers there does not know the code", kNewCode);

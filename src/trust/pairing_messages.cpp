@@ -53,7 +53,7 @@ std::string text_of(ByteView bytes) {
 
 }  // namespace
 
-Result<> write_begin(peer::TlsStream& stream, const PairingBegin& begin, MonotonicTime deadline) {
+Result<> write_pairing_begin(peer::TlsStream& stream, const PairingBegin& begin, MonotonicTime deadline) {
   Message message;
   message.mutable_begin()->set_name(begin.name);
   message.mutable_begin()->set_port(begin.port);
@@ -61,20 +61,20 @@ Result<> write_begin(peer::TlsStream& stream, const PairingBegin& begin, Monoton
   return write(stream, message, deadline);
 }
 
-Result<> write_answer(peer::TlsStream& stream, const PairingAnswer& answer, MonotonicTime deadline) {
+Result<> write_pairing_answer(peer::TlsStream& stream, const PairingAnswer& answer, MonotonicTime deadline) {
   Message message;
   message.mutable_answer()->set_name(answer.name);
   message.mutable_answer()->set_share(text_of(answer.share));
   return write(stream, message, deadline);
 }
 
-Result<> write_proof(peer::TlsStream& stream, ByteView confirmation, MonotonicTime deadline) {
+Result<> write_pairing_proof(peer::TlsStream& stream, ByteView confirmation, MonotonicTime deadline) {
   Message message;
   message.mutable_proof()->set_confirmation(text_of(confirmation));
   return write(stream, message, deadline);
 }
 
-Result<> write_refusal(peer::TlsStream& stream, const Error& error, MonotonicTime deadline) {
+Result<> write_pairing_refusal(peer::TlsStream& stream, const Error& error, MonotonicTime deadline) {
   Message message;
   message.mutable_refusal()->set_code(static_cast<std::uint32_t>(error.code));
   message.mutable_refusal()->set_message(valid_utf8(error.message));
@@ -82,7 +82,7 @@ Result<> write_refusal(peer::TlsStream& stream, const Error& error, MonotonicTim
   return write(stream, message, deadline);
 }
 
-Result<PairingBegin> read_begin(peer::TlsStream& stream, MonotonicTime deadline) {
+Result<PairingBegin> read_pairing_begin(peer::TlsStream& stream, MonotonicTime deadline) {
   const auto message = read(stream, deadline);
   if (!message) return fail(message.error());
   const auto& begin = message->begin();
@@ -91,14 +91,14 @@ Result<PairingBegin> read_begin(peer::TlsStream& stream, MonotonicTime deadline)
   return PairingBegin{begin.name(), static_cast<std::uint16_t>(begin.port()), bytes_of(begin.share())};
 }
 
-Result<PairingAnswer> read_answer(peer::TlsStream& stream, MonotonicTime deadline) {
+Result<PairingAnswer> read_pairing_answer(peer::TlsStream& stream, MonotonicTime deadline) {
   const auto message = read(stream, deadline);
   if (!message) return fail(message.error());
   if (!message->has_answer() || !is_name(message->answer().name())) return nonsense();
   return PairingAnswer{message->answer().name(), bytes_of(message->answer().share())};
 }
 
-Result<ByteBuffer> read_proof(peer::TlsStream& stream, MonotonicTime deadline) {
+Result<ByteBuffer> read_pairing_proof(peer::TlsStream& stream, MonotonicTime deadline) {
   const auto message = read(stream, deadline);
   if (!message) return fail(message.error());
   if (!message->has_proof()) return nonsense();

@@ -19,13 +19,13 @@ struct PairingAnswer {
   ByteBuffer share;
 };
 
-Result<> write_begin(peer::TlsStream& stream, const PairingBegin& begin, MonotonicTime deadline);
-Result<> write_answer(peer::TlsStream& stream, const PairingAnswer& answer, MonotonicTime deadline);
-Result<> write_proof(peer::TlsStream& stream, ByteView confirmation, MonotonicTime deadline);
-Result<> write_refusal(peer::TlsStream& stream, const Error& error, MonotonicTime deadline);
+Result<> write_pairing_begin(peer::TlsStream& stream, const PairingBegin& begin, MonotonicTime deadline);
+Result<> write_pairing_answer(peer::TlsStream& stream, const PairingAnswer& answer, MonotonicTime deadline);
+Result<> write_pairing_proof(peer::TlsStream& stream, ByteView confirmation, MonotonicTime deadline);
+Result<> write_pairing_refusal(peer::TlsStream& stream, const Error& error, MonotonicTime deadline);
 
-Result<PairingBegin> read_begin(peer::TlsStream& stream, MonotonicTime deadline);
-Result<PairingAnswer> read_answer(peer::TlsStream& stream, MonotonicTime deadline);
-Result<ByteBuffer> read_proof(peer::TlsStream& stream, MonotonicTime deadline);
+Result<PairingBegin> read_pairing_begin(peer::TlsStream& stream, MonotonicTime deadline);
+Result<PairingAnswer> read_pairing_answer(peer::TlsStream& stream, MonotonicTime deadline);
+Result<ByteBuffer> read_pairing_proof(peer::TlsStream& stream, MonotonicTime deadline);
 
 }  // namespace vmigrate::trust

@@ -121,8 +121,10 @@ TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
   const auto packaged = uncommented(content_of(PACKAGED_CONFIGURATION));
   const auto manual = content_of(MANUAL_PAGE);
   for (const std::string option :
-       {"name", "address", "port", "certificate", "key", "ca", "control_socket", "vmm_socket", "runtime",
-        "state", "group", "watch", "check", "start", "cancel", "resolve", "pair", "vm", "hosts", "libvirt", "rpc_socket", "max_pause", "bandwidth", "level"}) {
+       {"name",           "address",    "port",       "certificate", "key",       "ca",
+        "control_socket", "vmm_socket", "runtime",    "state",       "group",     "watch",
+        "check",          "start",      "cancel",     "resolve",     "pair",      "vm",
+        "hosts",          "libvirt",    "rpc_socket", "max_pause",   "bandwidth", "level"}) {
     std::smatch line;
     ASSERT_TRUE(std::regex_search(packaged, line, std::regex(fmt::format("\n{} = (.*)\n", option))))
         << option;

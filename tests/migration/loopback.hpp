@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -37,6 +38,8 @@ class LoopbackNetwork {
   /// Waits until a judge has cut it.
   void await_cut();
   void heal();
+  /// Of sessions that are made from now on; before any is.
+  void set_certificates_end(std::chrono::system_clock::time_point end) { certificates_end_ = end; }
 
  private:
   friend class LoopbackDialer;
@@ -55,6 +58,7 @@ class LoopbackNetwork {
   Judge judge_;
   std::condition_variable changed_;
   bool cut_ = false;
+  std::chrono::system_clock::time_point certificates_end_ = std::chrono::system_clock::time_point::max();
 };
 
 }  // namespace vmigrate::migration

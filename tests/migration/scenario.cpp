@@ -52,7 +52,10 @@ void ScenarioHost::start_daemon() {
   auto watched = std::make_unique<WatchedJournal>(name, world_, std::move(*real));
   journal = watched.get();
   journal_ = std::move(watched);
-  const Edges edges{hypervisor, *dialer_, *journal_, announcer_, clock, name, folder_, timing};
+  const Edges edges{hypervisor, *dialer_, *journal_,
+                    announcer_, clock,    name,
+                    folder_,    timing,   Bytes{std::uint64_t{128} << 20},
+                    permission};
   daemon_ = std::make_unique<Manager>(edges, "test", [this](const Report& report) {
     const std::lock_guard lock(mutex_);
     reports_.push_back(report);

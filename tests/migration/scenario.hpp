@@ -99,6 +99,8 @@ class ScenarioHost {
   hypervisor::FakeHypervisor hypervisor;
   WatchedJournal* journal = nullptr;
   ForwardClock clock;
+  /// Of a daemon that is started from now on.
+  std::shared_ptr<const Permission> permission = std::make_shared<Permission>();
 
  private:
   LoopbackNetwork& network_;

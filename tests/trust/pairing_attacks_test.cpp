@@ -3,6 +3,7 @@
 #include <thread>
 
 #include <gmock/gmock.h>
+#include <sys/socket.h>
 
 #include "../peer/relay.hpp"
 #include "../peer/sockets.hpp"
@@ -146,12 +147,12 @@ TEST_F(PairingAttacks, WhatWasSaidOnceCountsNowhereElse) {
   auto first = connect(a.port());
   ASSERT_TRUE(first) << first.error().message;
   const auto secret = Spake2::with_secret(Spake2::Side::a, invited.code());
-  ASSERT_TRUE(write_begin(*first, {"hostb", 1, secret.share()}, soon()));
-  const auto answer = read_answer(*first, soon());
+  ASSERT_TRUE(write_pairing_begin(*first, {"hostb", 1, secret.share()}, soon()));
+  const auto answer = read_pairing_answer(*first, soon());
   ASSERT_TRUE(answer);
   const auto proofs = secret.finish(answer->share, {"hostb", "hosta", "of another connection"});
-  ASSERT_TRUE(write_proof(*first, proofs->a, soon()));
-  EXPECT_EQ(read_proof(*first, soon()).error().code, ErrorCode::not_allowed);
+  ASSERT_TRUE(write_pairing_proof(*first, proofs->a, soon()));
+  EXPECT_EQ(read_pairing_proof(*first, soon()).error().code, ErrorCode::not_allowed);
   expect_strangers();
 }
 
@@ -169,8 +170,8 @@ TEST_F(PairingAttacks, AStreamOfStrangersWithoutProofSpendsNoGuess) {
     auto stream = connect(a.port());
     ASSERT_TRUE(stream);
     const auto secret = Spake2::with_secret(Spake2::Side::a, "00000000");
-    ASSERT_TRUE(write_begin(*stream, {"hostb", 1, secret.share()}, soon()));
-    EXPECT_TRUE(read_answer(*stream, soon()));
+    ASSERT_TRUE(write_pairing_begin(*stream, {"hostb", 1, secret.share()}, soon()));
+    EXPECT_TRUE(read_pairing_answer(*stream, soon()));
   }
   EXPECT_TRUE(b.enter("hosta", a.port(), invited.code()));
 }
@@ -198,7 +199,7 @@ TEST_F(PairingAttacks, AnOpenInvitationLetsNobodyDoAnythingElse) {
   auto stream = connect(a.port());
   ASSERT_TRUE(stream);
   ASSERT_TRUE(peer::write_opening(*stream, hello, soon()));
-  EXPECT_FALSE(read_answer(*stream, soon()));
+  EXPECT_FALSE(read_pairing_answer(*stream, soon()));
   EXPECT_EQ(a.accepted.used(), 0U);
   expect_strangers();
 }
@@ -217,12 +218,12 @@ TEST_F(PairingAttacks, NonsenseIsRefusedAndSpendsNothing) {
   for (const auto& begin : nonsense) {
     auto stream = connect(a.port());
     ASSERT_TRUE(stream);
-    ASSERT_TRUE(write_begin(*stream, begin, soon()));
-    EXPECT_EQ(read_answer(*stream, soon()).error().code, ErrorCode::refused);
+    ASSERT_TRUE(write_pairing_begin(*stream, begin, soon()));
+    EXPECT_EQ(read_pairing_answer(*stream, soon()).error().code, ErrorCode::refused);
   }
   auto stream = connect(a.port());
   ASSERT_TRUE(peer::write_payload(*stream, as_byte_view("no protobuf at all"), soon()));
-  EXPECT_EQ(read_answer(*stream, soon()).error().code, ErrorCode::refused);
+  EXPECT_EQ(read_pairing_answer(*stream, soon()).error().code, ErrorCode::refused);
   EXPECT_TRUE(b.enter("hosta", a.port(), invited.code()));
 }
 
