@@ -1,0 +1,95 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "audit/limiter.hpp"
+#include "audit/store.hpp"
+#include "audit/trail.hpp"
+#include "base/clock.hpp"
+
+namespace vmigrate::audit {
+
+/// Which entries somebody wants to see.
+struct Filter {
+  WallTime since{};
+  std::string vm{};    ///< name or UUID; empty: of any
+  std::string user{};  ///< name or number; empty: of anybody
+};
+
+struct ShownEntry {
+  Entry entry;
+  std::string hash;
+};
+
+/// What verify() has found out.
+struct Verification {
+  std::vector<std::string> findings;  ///< none: everything is as it was written
+  std::uint64_t entries = 0;
+  std::optional<Head> head;
+  std::uint64_t witnessed = 0;  ///< heads noted by other hosts that agree
+  std::uint64_t too_old = 0;    ///< and those of entries that were removed for their age
+};
+
+/// The trail in its file. What is noted is written by a thread of its own, "audit".
+class DurableTrail : public Trail {
+ public:
+  static Result<std::unique_ptr<DurableTrail>> open(const std::string& path, const Clock& clock,
+                                                    std::uint64_t kept = Store::kKept);
+  /// close()
+  ~DurableTrail() override;
+  DurableTrail(const DurableTrail&) = delete;
+  DurableTrail& operator=(const DurableTrail&) = delete;
+
+  Result<> record(Entry entry) override;
+  void note(Entry entry, Keep keep) override;
+  std::optional<Head> head() override;
+  Result<std::vector<Head>> heads_of(const std::string& peer) override;
+
+  /// Writes what waits, also what was only counted so far. Nothing is noted any more. Call as often as you
+  /// like.
+  void close();
+
+  /// The entries before this number (0: from the end), the newest first, those of the filter, at most `most`.
+  /// All that was noted before is among them.
+  Result<std::vector<ShownEntry>> list(const Filter& filter, std::uint64_t before, std::size_t most);
+  /// Looks at all of it, and compares it with what other hosts have noted of it.
+  Result<Verification> verify(const std::vector<ChainCheck::Witnessed>& witnessed);
+  /// Why nothing can be written at the moment.
+  std::optional<Error> trouble();
+
+ private:
+  DurableTrail(std::unique_ptr<Store> store, const Clock& clock);
+  void run();
+  void enqueue(Entry entry);
+  /// Writes what waits and `last`, in one go. What cannot be written goes on waiting, but for `last`.
+  Result<> write(std::optional<Entry> last);
+  Result<> write_waiting() { return write(std::nullopt); }
+  Entry at_this_time(Entry entry) const;
+
+  const Clock& clock_;
+
+  /// Held while the file is used; taken before the other one.
+  std::mutex store_mutex_;
+  const std::unique_ptr<Store> store_;
+
+  /// Never held while anybody waits for a disk.
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Limiter limiter_;
+  std::deque<Entry> waiting_;
+  std::uint64_t lost_ = 0;  ///< of those that waited, since there were too many
+  std::optional<Error> trouble_;
+  std::optional<Head> head_;
+  bool closed_ = false;
+  std::thread thread_;
+};
+
+}  // namespace vmigrate::audit
