@@ -12,6 +12,7 @@ constexpr int kMaximumDisks = 256;
 constexpr int kMaximumInterfaces = 256;
 constexpr int kMaximumFindings = 256;
 constexpr int kMaximumAddresses = 64;
+constexpr int kMaximumHeads = 1000;
 constexpr std::size_t kChecksumBytes = 16;
 
 std::string text_of(const ByteBuffer& bytes) {
@@ -24,6 +25,24 @@ ByteBuffer bytes_of(const std::string& text) {
 tl::unexpected<Error> malformed(std::string_view what) {
   return fail(ErrorCode::refused, fmt::format("the peer sent a message with {}", what),
               "do both hosts run the same version of migrated?");
+}
+
+// --- The audit trail's heads
+// -------------------------------------------------------------------------------------------
+
+template <class Message>
+void put(const std::optional<audit::Head>& head, Message* out) {
+  if (!head) return;
+  out->mutable_audit_head()->set_number(head->number);
+  out->mutable_audit_head()->set_hash(head->hash);
+}
+
+/// Not said, by a host that keeps no trail or is older than they are, is no error.
+template <class Message>
+Result<std::optional<audit::Head>> take_head(const Message& in) {
+  if (!in.has_audit_head() || in.audit_head().number() == 0) return std::nullopt;
+  if (!audit::is_hash(in.audit_head().hash())) return malformed("a head of an audit trail that is none");
+  return audit::Head{in.audit_head().number(), in.audit_head().hash()};
 }
 
 // --- Domain
@@ -121,6 +140,7 @@ void put(const Offer& offer, wire::ControlMessage& out) {
   to->set_runtime_directory(offer.runtime_directory);
   to->set_source_host(offer.source_host);
   put(offer.domain, to->mutable_domain());
+  put(offer.audit_head, to);
 }
 
 Result<ControlMessage> take(const wire::Offer& in) {
@@ -128,13 +148,17 @@ Result<ControlMessage> take(const wire::Offer& in) {
   auto domain = take(in.domain());
   if (!migration || in.source_host().empty()) return malformed("an offer without identity");
   if (!domain) return fail(domain.error());
-  return Offer{*migration, in.check_only(), in.runtime_directory(), in.source_host(), std::move(*domain)};
+  auto head = take_head(in);
+  if (!head) return fail(head.error());
+  return Offer{*migration,       in.check_only(),    in.runtime_directory(),
+               in.source_host(), std::move(*domain), std::move(*head)};
 }
 
 void put(const OfferAnswer& answer, wire::ControlMessage& out) {
   auto* to = out.mutable_offer_answer();
   to->set_destination_host(answer.destination_host);
   to->set_memory(answer.memory.count);
+  put(answer.audit_head, to);
   for (const auto& finding : answer.findings) {
     auto* item = to->add_findings();
     item->set_code(static_cast<std::uint32_t>(finding.code));
@@ -145,7 +169,9 @@ void put(const OfferAnswer& answer, wire::ControlMessage& out) {
 
 Result<ControlMessage> take(const wire::OfferAnswer& in) {
   if (in.findings_size() > kMaximumFindings) return malformed("too many findings");
-  OfferAnswer answer{in.destination_host(), {}, {in.memory()}};
+  auto head = take_head(in);
+  if (!head) return fail(head.error());
+  OfferAnswer answer{in.destination_host(), {}, {in.memory()}, std::move(*head)};
   for (const auto& from : in.findings()) {
     const bool known =
         from.code() >= 1 && from.code() <= static_cast<std::uint32_t>(ErrorCode::needs_attention);
@@ -257,6 +283,36 @@ Result<ControlMessage> take(const wire::Ping& in) {
   return Ping{in.version()};
 }
 
+void put(const AskHeads& ask, wire::ControlMessage& out) {
+  put(ask.audit_head, out.mutable_ask_heads());
+}
+
+Result<ControlMessage> take(const wire::AskHeads& in) {
+  auto head = take_head(in);
+  if (!head) return fail(head.error());
+  return AskHeads{std::move(*head)};
+}
+
+void put(const Heads& heads, wire::ControlMessage& out) {
+  auto* to = out.mutable_heads();
+  for (const auto& head : heads.heads) {
+    auto* item = to->add_heads();
+    item->set_number(head.number);
+    item->set_hash(head.hash);
+  }
+}
+
+Result<ControlMessage> take(const wire::Heads& in) {
+  if (in.heads_size() > kMaximumHeads) return malformed("too many heads of an audit trail");
+  Heads heads;
+  for (const auto& from : in.heads()) {
+    if (from.number() == 0 || !audit::is_hash(from.hash()))
+      return malformed("a head of an audit trail that is none");
+    heads.heads.push_back({from.number(), from.hash()});
+  }
+  return heads;
+}
+
 }  // namespace
 
 ByteBuffer encode(const ControlMessage& message) {
@@ -279,6 +335,8 @@ Result<ControlMessage> decode(ByteView bytes) {
     case wire::ControlMessage::kAsk: return take(in.ask());
     case wire::ControlMessage::kConfirmed: return take(in.confirmed());
     case wire::ControlMessage::kPing: return take(in.ping());
+    case wire::ControlMessage::kAskHeads: return take(in.ask_heads());
+    case wire::ControlMessage::kHeads: return take(in.heads());
     case wire::ControlMessage::MESSAGE_NOT_SET: break;
   }
   return malformed("nothing this version knows");

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "migration/audit_entries.hpp"
+
 namespace vmigrate::migration {
 namespace {
 
@@ -113,6 +115,12 @@ Result<std::vector<hypervisor::Finding>> DestinationMigration::check() {
 }
 
 Result<> DestinationMigration::reserve() {
+  const auto& peer = link_->session().peer();
+  if (auto recorded = edges_.audit->record(of_offer(offer_, "accepted", peer, edges_.host)); !recorded) {
+    return fail(recorded.error().in(edges_.host));
+  }
+  if (offer_.audit_head)
+    edges_.audit->note(head_of(peer, *offer_.audit_head, offer_.migration.text()), audit::Keep::every);
   const auto before = edges_.hypervisor.state(record_.vm);
   if (!before) return fail(before.error());
   record_.keeps_definition = *before != DomainState::absent;
@@ -147,8 +155,20 @@ Result<> DestinationMigration::reserve() {
 }
 
 void DestinationMigration::answer_offer(std::vector<hypervisor::Finding> findings) {
-  for (const auto& finding : findings) spdlog::warn("{}: refused: {}", label(), finding.what);
-  link_->send(OfferAnswer{edges_.host, std::move(findings), edges_.memory});
+  std::string reason;
+  for (const auto& finding : findings) {
+    spdlog::warn("{}: refused: {}", label(), finding.what);
+    reason += (reason.empty() ? "" : "; ") + finding.what;
+  }
+  const bool accepted = findings.empty() && !offer_.check_only;
+  // What has begun tells its end itself.
+  if (!accepted && !begun_) {
+    edges_.audit->note(of_offer(offer_, findings.empty() ? "possible" : "refused", link_->session().peer(),
+                                edges_.host, reason),
+                       audit::Keep::some);
+  }
+  link_->send(OfferAnswer{edges_.host, std::move(findings), edges_.memory,
+                          accepted ? edges_.audit->head() : std::nullopt});
 }
 
 // --- What happens

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "announce/announcer.hpp"
+#include "audit/trail.hpp"
 #include "base/clock.hpp"
 #include "base/units.hpp"
 #include "handover/journal.hpp"
@@ -38,6 +39,7 @@ struct Edges {
   Timing timing{};
   Bytes memory{std::uint64_t{128} << 20};  ///< that a migration may take here
   std::shared_ptr<const Permission> permission = std::make_shared<Permission>();
+  std::shared_ptr<audit::Trail> audit = std::make_shared<audit::NoTrail>();
 };
 
 }  // namespace vmigrate::migration

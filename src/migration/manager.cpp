@@ -7,6 +7,7 @@
 
 #include "base/thread_name.hpp"
 #include "handover/veto.hpp"
+#include "migration/audit_entries.hpp"
 #include "migration/certificates.hpp"
 #include "migration/destination_migration.hpp"
 #include "migration/peer_link.hpp"
@@ -98,6 +99,9 @@ Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) 
     }
   }
   const auto id = MigrationId::random();
+  if (auto recorded = edges_.audit->record(accepted_start(id, *domain, options, edges_.host)); !recorded) {
+    return fail(recorded.error().in(edges_.host));
+  }
   Task task;
   task.migration = id;
   task.peer = options.host;
@@ -180,13 +184,23 @@ Result<std::string> Manager::ping(const std::string& host) {
   return pong->version;
 }
 
+Result<std::vector<audit::Head>> Manager::audit_heads(const std::string& host) {
+  const auto answer = ask_peer(edges_.dialer, host, AskHeads{edges_.audit->head()}, edges_.timing.question);
+  if (!answer) return fail(answer.error());
+  const auto* heads = std::get_if<Heads>(&*answer);
+  if (heads == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
+  return heads->heads;
+}
+
 void Manager::accept(std::unique_ptr<peer::Session> session) {
   reap();
   {
     const std::lock_guard lock(mutex_);
     if (winding_down_ || tasks_.size() >= kMostTasks) {
-      spdlog::warn("a session from {} is turned away: {} tasks are under way", session->peer().host,
-                   tasks_.size());
+      const std::string why = winding_down_ ? fmt::format("migrated on {} is stopping", edges_.host)
+                                            : fmt::format("{} tasks are under way", tasks_.size());
+      spdlog::warn("a session from {} is turned away: {}", session->peer().host, why);
+      edges_.audit->note(from_peer("connect", "refused", session->peer(), why), audit::Keep::some);
       return;
     }
   }

@@ -47,6 +47,8 @@ class Manager {
                                                  const std::string& host);
   /// The version of the daemon there.
   Result<std::string> ping(const std::string& host);
+  /// What the daemon there has noted of this host's audit trail. It notes the newest entry of today, too.
+  Result<std::vector<audit::Head>> audit_heads(const std::string& host);
 
   /// That host is trusted no more: sessions with it end as if the link to it had died.
   void cut_off(const std::string& host);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "audit/entry.hpp"
 #include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/identifiers.hpp"
@@ -20,6 +22,7 @@ struct Offer {
   std::string runtime_directory;
   std::string source_host;
   hypervisor::DomainDescription domain;
+  std::optional<audit::Head> audit_head{};  ///< of the source's trail
 };
 
 /// No findings: accepted, and the reservation is durable at the destination (unless the offer was
@@ -29,6 +32,7 @@ struct OfferAnswer {
   std::vector<hypervisor::Finding> findings;
   Bytes memory{};  ///< what the source may make the destination keep, to make the VM's memory smaller on its
                    ///< way
+  std::optional<audit::Head> audit_head{};  ///< of the destination's trail, once it has accepted
 };
 
 struct Abort {
@@ -84,7 +88,17 @@ struct Ping {
   std::string version;
 };
 
-using ControlMessage = std::variant<Offer, OfferAnswer, Abort, Finish, Verdict, Ask, Confirmed, Ping>;
+/// What has the other host noted of this one's audit trail?
+struct AskHeads {
+  std::optional<audit::Head> audit_head;  ///< to be noted there, too
+};
+
+struct Heads {
+  std::vector<audit::Head> heads;
+};
+
+using ControlMessage =
+    std::variant<Offer, OfferAnswer, Abort, Finish, Verdict, Ask, Confirmed, Ping, AskHeads, Heads>;
 
 ByteBuffer encode(const ControlMessage& message);
 /// Refuses what does not parse, lacks what it needs or exceeds a limit. The peer is not trusted to be sane.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "migration/audit_entries.hpp"
 #include "migration/batch_opening.hpp"
 #include "migration/certificates.hpp"
 #include "migration/forecast.hpp"
@@ -148,6 +149,10 @@ Result<> SourceMigration::set_out() {
   if (!answer) return fail(answer.error());
   if (!answer->findings.empty()) return fail(as_error(answer->findings));
   destination_memory_ = answer->memory;
+  if (answer->audit_head) {
+    edges_.audit->note(head_of(link_->session().peer(), *answer->audit_head, record_.migration.text()),
+                       audit::Keep::every);
+  }
   if (cancel_asked_) return fail(ErrorCode::cancelled, "cancelled on request");
   enter(Phase::prepare);
   return begin();
@@ -190,7 +195,7 @@ Result<OfferAnswer> SourceMigration::offer() {
   if (!epoch) return fail(epoch.error());
   record_.epoch = *epoch + 1;
   link_->send(Offer{record_.migration, false, runtime_directory_of(edges_.runtime_folder, record_.migration),
-                    edges_.host, domain_});
+                    edges_.host, domain_, edges_.audit->head()});
   const auto deadline = edges_.clock.now() + edges_.timing.answer;
   while (!offer_answer_ && !cancel_asked_ && mailbox_->handle_one(deadline)) {
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "migration/audit_entries.hpp"
 #include "migration/no_longer_trusted.hpp"
 
 namespace vmigrate::migration {
@@ -25,6 +26,9 @@ Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> ses
              [](const ByteBuffer&) {},
              [this](const Error& why) {
                lost_ = true;
+               // It has sent what makes no sense; a link that goes down is nobody's request.
+               if (!first_ && why.code == ErrorCode::refused)
+                 note("connect", "refused", audit::Keep::some, why.message);
                if (destination_) destination_->on_link_lost(why);
              },
              [this](const std::optional<Error>& why) {
@@ -71,6 +75,8 @@ void Visitor::serve(const Offer& offer) {
   taken.source_host = link_.session().peer().host;
   if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may) {
     spdlog::warn("{}: refused: {}", short_form(offer.migration), may.error().message);
+    edges_.audit->note(of_offer(offer, "refused", link_.session().peer(), edges_.host, may.error().message),
+                       audit::Keep::some);
     link_.send(
         OfferAnswer{edges_.host, {{may.error().code, may.error().message, may.error().hint}}, edges_.memory});
     return;
@@ -81,6 +87,8 @@ void Visitor::serve(const Offer& offer) {
   if (!claim && !offer.check_only) {
     const std::string what =
         fmt::format("a migration of {} is already under way on {}", offer.domain.name, edges_.host);
+    edges_.audit->note(of_offer(offer, "refused", link_.session().peer(), edges_.host, what),
+                       audit::Keep::some);
     link_.send(OfferAnswer{edges_.host, {{ErrorCode::refused, what, "see: vmigrate list"}}, {}});
     return;
   }
@@ -89,11 +97,13 @@ void Visitor::serve(const Offer& offer) {
 }
 
 void Visitor::serve(const Ask& ask) {
+  note("ask", "done", audit::Keep::first);
   tell_others_({link_.session().peer().host, {}, ask.migration});
   link_.send(verdict_of(ask.migration));
 }
 
 void Visitor::serve(const Confirmed& confirmed) {
+  note("confirm", "done", audit::Keep::first);
   tell_others_({link_.session().peer().host, {}, confirmed.migration});
   auto record = edges_.journal.find(confirmed.migration, handover::Role::destination);
   if (record && *record &&
@@ -105,12 +115,32 @@ void Visitor::serve(const Confirmed& confirmed) {
 }
 
 void Visitor::serve(const Ping&) {
+  note("ping", "done", audit::Keep::first);
   link_.send(Ping{version_});
+}
+
+void Visitor::serve(const AskHeads& ask) {
+  note("ask-heads", "done", audit::Keep::first);
+  auto heads = edges_.audit->heads_of(link_.session().peer().host);
+  // What was noted before is what it is to be held to.
+  if (ask.audit_head)
+    edges_.audit->note(head_of(link_.session().peer(), *ask.audit_head, ""), audit::Keep::some);
+  if (!heads) {
+    spdlog::error("{}", heads.error().message);
+    return;  // no answer is not "nothing was noted"
+  }
+  link_.send(Heads{std::move(*heads)});
 }
 
 template <class Other>
 void Visitor::serve(const Other&) {
+  note("connect", "refused", audit::Keep::some, "it began with a message that does not begin anything");
   spdlog::warn("{} opened a session with a message that does not begin one", link_.session().peer().host);
+}
+
+void Visitor::note(std::string action, std::string result, audit::Keep keep, std::string reason) {
+  edges_.audit->note(
+      from_peer(std::move(action), std::move(result), link_.session().peer(), std::move(reason)), keep);
 }
 
 handover::Outcome Visitor::outcome_now(const handover::Record& record) {

@@ -36,8 +36,10 @@ class Visitor {
   void serve(const Ask& ask);
   void serve(const Confirmed& confirmed);
   void serve(const Ping& ping);
+  void serve(const AskHeads& ask);
   template <class Other>
   void serve(const Other& other);
+  void note(std::string action, std::string result, audit::Keep keep, std::string reason = {});
   handover::Outcome outcome_now(const handover::Record& record);
   Verdict verdict_of(const MigrationId& migration);
 

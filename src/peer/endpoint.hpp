@@ -1,16 +1,24 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "peer/credentials.hpp"
 #include "peer/limits.hpp"
+#include "peer/session.hpp"
 #include "peer/striping.hpp"
 #include "peer/trust.hpp"
 
 namespace vmigrate::peer {
+
+/// A connection that did not become a session, or part of one.
+struct TurnedAway {
+  PeerIdentity peer;  ///< without host: it has not proved to be any that is configured
+  std::string reason;
+};
 
 /// What dialling and listening have in common.
 struct Endpoint {
@@ -24,6 +32,8 @@ struct Endpoint {
   Patience patience{};
   std::uint32_t protocol = kProtocol;
   std::uint32_t oldest_protocol = kOldestProtocol;
+  /// Told by the listener, from its threads; must not block.
+  std::function<void(const TurnedAway&)> turned_away{};
 };
 
 }  // namespace vmigrate::peer

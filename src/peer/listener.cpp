@@ -81,7 +81,10 @@ void Listener::run() {
     }
     const std::lock_guard lock(mutex_);
     // One too many is dropped at once: a host that was meant will dial again.
-    if (greetings_.size() >= kMostGreetings) continue;
+    if (greetings_.size() >= kMostGreetings) {
+      tell({{"", remote_address(connection)}, "too many connections at once"});
+      continue;
+    }
     auto& greeting = greetings_.emplace_back();
     auto shared = std::make_shared<FileDescriptor>(std::move(connection));
     greeting.thread = std::thread([this, &greeting, shared] {
@@ -114,6 +117,7 @@ void Listener::greet(FileDescriptor socket) {
   auto stream = TlsStream::handshake(std::move(socket), endpoint_.credentials, false, deadline);
   if (!stream) {
     spdlog::warn("{}: turned away: {}", address, stream.error().message);
+    tell({{"", address}, stream.error().message});
     return;
   }
   const auto& credentials = endpoint_.credentials;
@@ -132,6 +136,7 @@ void Listener::greet(FileDescriptor socket) {
                                   fmt::join(names, ", ")),
                       "add a [peers.NAME] section to migrated.toml there, or pair the two: vmigrate pair"};
     spdlog::warn("{}: turned away: {}", address, error.message);
+    tell({{"", address}, error.message});
     // Read first: an unread greeting would make the kernel reset the connection, and the answer with it.
     (void)read_opening(*stream, deadline);
     (void)write_answer(*stream, refusal(error), deadline);
@@ -140,7 +145,12 @@ void Listener::greet(FileDescriptor socket) {
   }
   if (auto greeted = greet_as(std::move(*stream), *known, address, deadline); !greeted) {
     spdlog::warn("{} ({}): turned away: {}", *known, address, greeted.error().message);
+    tell({{*known, address}, greeted.error().message});
   }
+}
+
+void Listener::tell(const TurnedAway& what) const {
+  if (endpoint_.turned_away) endpoint_.turned_away(what);
 }
 
 Result<> Listener::greet_as(TlsStream stream, const std::string& host, const std::string& address,

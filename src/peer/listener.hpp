@@ -46,6 +46,7 @@ class Listener {
                         MonotonicTime deadline);
   std::shared_ptr<Reception> reception_of(const std::string& session);
   void reap();
+  void tell(const TurnedAway& what) const;
 
   const Endpoint endpoint_;
   const FileDescriptor socket_;
