@@ -18,7 +18,7 @@ _vmigrate() {
   for ((index = 1; index < COMP_CWORD; index++)); do
     word=${COMP_WORDS[index]}
     case $word in
-      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --max-slowdown | --on-stall | --i-have-fenced | --address | -n | --limit) ((index++)) ;;
+      -o | --output | --socket | --max-pause | --bandwidth | --finish-by | --max-slowdown | --on-stall | --i-have-fenced | --address | --since | --vm | --user | -n | --limit) ((index++)) ;;
       -*) ;;
       *) if [[ -z $command ]]; then command=$word; else ((position++)); fi ;;
     esac
@@ -28,7 +28,9 @@ _vmigrate() {
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --i-have-fenced) words=$(_vmigrate_hosts) ;;
     --on-stall) words='abort pause' ;;
-    --address | --max-pause | --bandwidth | --finish-by | --max-slowdown | -n | --limit) return ;;
+    --vm) words=$(_vmigrate_vms) ;;
+    --user) words=$(compgen -u) ;;
+    --address | --max-pause | --bandwidth | --finish-by | --max-slowdown | --since | -n | --limit) return ;;
     *)
       if [[ $current == -* ]]; then
         # shellcheck disable=SC2086 # no command is no word
@@ -38,6 +40,7 @@ _vmigrate() {
       else
         case $command:$position in
           start:0 | move:0 | check:0 | show:0 | watch:0 | cancel:0 | history:0 | resolve:0) words=$(_vmigrate_vms) ;;
+          audit:0) words=verify ;;
           start:1 | move:1 | check:* | peers:1) words=$(_vmigrate_hosts) ;;
           peers:0) words='list remove' ;;
         esac

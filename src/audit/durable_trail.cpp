@@ -34,16 +34,12 @@ bool fits(const Entry& entry, const Filter& filter) {
 
 }  // namespace
 
-Result<std::unique_ptr<DurableTrail>> DurableTrail::open(const std::string& path, const Clock& clock,
-                                                         std::uint64_t kept) {
-  auto store = Store::open(path, kept);
-  if (!store) return fail(store.error());
-  return std::unique_ptr<DurableTrail>(new DurableTrail(std::move(*store), clock));
-}
-
-DurableTrail::DurableTrail(std::unique_ptr<Store> store, const Clock& clock)
-    : clock_(clock), store_(std::move(store)) {
-  if (store_->head().number > 0) head_ = store_->head();
+DurableTrail::DurableTrail(std::string path, const Clock& clock, std::uint64_t kept)
+    : path_(std::move(path)), clock_(clock), kept_(kept) {
+  {
+    const std::lock_guard file(store_mutex_);
+    if (auto opened = open_store(); !opened) alarm(opened.error());
+  }
   thread_ = std::thread([this] { run(); });
 }
 
@@ -63,12 +59,28 @@ void DurableTrail::close() {
 
 // --- Writing
 
+Result<> DurableTrail::open_store() {
+  if (store_) return {};
+  auto store = Store::open(path_, kept_);
+  if (!store) return fail(store.error());
+  store_ = std::move(*store);
+  const std::lock_guard lock(mutex_);
+  if (store_->head().number > 0) head_ = store_->head();
+  return {};
+}
+
+void DurableTrail::alarm(const Error& why) {
+  const std::lock_guard lock(mutex_);
+  if (!trouble_) spdlog::error("{}; no migration begins until it can be written", why.message);
+  trouble_ = why;
+}
+
 Result<> DurableTrail::record(Entry entry) {
-  return write(at_this_time(std::move(entry)));
+  return write(prepared(std::move(entry)));
 }
 
 void DurableTrail::note(Entry entry, Keep keep) {
-  entry = at_this_time(std::move(entry));
+  entry = prepared(std::move(entry));
   const std::lock_guard lock(mutex_);
   if (closed_ || !limiter_.admit(entry, keep, clock_.now())) return;
   enqueue(std::move(entry));
@@ -81,7 +93,7 @@ void DurableTrail::enqueue(Entry entry) {
     ++lost_;
     return;
   }
-  waiting_.push_back(at_this_time(std::move(entry)));
+  waiting_.push_back(prepared(std::move(entry)));
 }
 
 void DurableTrail::run() {
@@ -109,16 +121,15 @@ Result<> DurableTrail::write(std::optional<Entry> last) {
     lost = lost_;
   }
   const auto count = entries.size();
-  if (lost > 0) entries.push_back(at_this_time(gap_entry(lost)));
+  if (lost > 0) entries.push_back(prepared(gap_entry(lost)));
   if (last) entries.push_back(std::move(*last));
   if (entries.empty()) return {};
-  auto written = store_->append(std::move(entries));
-  const std::lock_guard lock(mutex_);
+  const auto written = open_store().and_then([&] { return store_->append(std::move(entries)); });
   if (!written) {
-    if (!trouble_) spdlog::error("{}: no migration begins until it can be written", written.error().message);
-    trouble_ = written.error();
+    alarm(written.error());
     return written;
   }
+  const std::lock_guard lock(mutex_);
   if (trouble_) spdlog::warn("the audit trail can be written again");
   trouble_.reset();
   // Others may have come behind them since.
@@ -128,7 +139,8 @@ Result<> DurableTrail::write(std::optional<Entry> last) {
   return {};
 }
 
-Entry DurableTrail::at_this_time(Entry entry) const {
+Entry DurableTrail::prepared(Entry entry) const {
+  cut_texts(entry);
   if (entry.time == WallTime{}) entry.time = std::chrono::floor<std::chrono::milliseconds>(clock_.wall());
   return entry;
 }
@@ -148,6 +160,7 @@ std::optional<Error> DurableTrail::trouble() {
 Result<std::vector<Head>> DurableTrail::heads_of(const std::string& peer) {
   std::vector<Head> heads;
   const std::lock_guard file(store_mutex_);
+  if (auto opened = open_store(); !opened) return fail(opened.error());
   const auto read = store_->backwards(0, kHeadWord, [&](const Row& row) {
     const auto entry = parse_entry(row.text);
     if (entry && entry->action == "head" && entry->peer == peer && entry->head && is_hash(entry->head->hash))
@@ -164,6 +177,7 @@ Result<std::vector<ShownEntry>> DurableTrail::list(const Filter& filter, std::ui
   (void)write_waiting();
   std::vector<ShownEntry> entries;
   const std::lock_guard file(store_mutex_);
+  if (auto opened = open_store(); !opened) return fail(opened.error());
   const auto read = store_->backwards(before, "", [&](const Row& row) {
     auto entry = parse_entry(row.text);
     if (!entry) {
@@ -175,7 +189,7 @@ Result<std::vector<ShownEntry>> DurableTrail::list(const Filter& filter, std::ui
     } else if (!fits(*entry, filter)) {
       return true;
     }
-    entries.push_back({std::move(*entry), row.hash});
+    entries.push_back({std::move(*entry), is_hash(row.hash) ? row.hash : ""});
     return entries.size() < most;
   });
   if (!read) return fail(read.error());
@@ -187,6 +201,7 @@ Result<Verification> DurableTrail::verify(const std::vector<ChainCheck::Witnesse
   ChainCheck check;
   for (const auto& head : witnessed) check.expect(head);
   const std::lock_guard file(store_mutex_);
+  if (auto opened = open_store(); !opened) return fail(opened.error());
   if (auto read = store_->forwards([&](const Row& row) { check.add(row); }); !read) return fail(read.error());
   check.finish(store_->head().number == 0 ? std::nullopt : std::optional(store_->head()));
   return Verification{check.findings(), check.entries(), check.head(), check.agreeing(), check.too_old()};

@@ -41,8 +41,8 @@ struct Verification {
 /// The trail in its file. What is noted is written by a thread of its own, "audit".
 class DurableTrail : public Trail {
  public:
-  static Result<std::unique_ptr<DurableTrail>> open(const std::string& path, const Clock& clock,
-                                                    std::uint64_t kept = Store::kKept);
+  /// A file that cannot be opened is one that cannot be written: it is tried again, and told of by trouble().
+  DurableTrail(std::string path, const Clock& clock, std::uint64_t kept = Store::kKept);
   /// close()
   ~DurableTrail() override;
   DurableTrail(const DurableTrail&) = delete;
@@ -66,19 +66,24 @@ class DurableTrail : public Trail {
   std::optional<Error> trouble();
 
  private:
-  DurableTrail(std::unique_ptr<Store> store, const Clock& clock);
   void run();
+  /// With the file's lock held.
+  Result<> open_store();
+  void alarm(const Error& why);
   void enqueue(Entry entry);
   /// Writes what waits and `last`, in one go. What cannot be written goes on waiting, but for `last`.
   Result<> write(std::optional<Entry> last);
   Result<> write_waiting() { return write(std::nullopt); }
-  Entry at_this_time(Entry entry) const;
+  /// With its time, and no longer than it will be.
+  Entry prepared(Entry entry) const;
 
+  const std::string path_;
   const Clock& clock_;
+  const std::uint64_t kept_;
 
   /// Held while the file is used; taken before the other one.
   std::mutex store_mutex_;
-  const std::unique_ptr<Store> store_;
+  std::unique_ptr<Store> store_;  ///< once it could be opened
 
   /// Never held while anybody waits for a disk.
   std::mutex mutex_;

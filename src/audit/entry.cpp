@@ -34,11 +34,13 @@ constexpr std::array<std::pair<const char*, std::string Entry::*>, 11> kTexts{{
 }};
 
 std::string cut(const std::string& text) {
-  if (text.size() <= kLongestText) return valid_utf8(text);
+  constexpr std::string_view more = "…";
+  // What was cut before is not cut again.
+  if (text.size() <= kLongestText + more.size()) return valid_utf8(text);
   std::size_t end = kLongestText;
   // Not in the middle of a character.
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
-  return valid_utf8(std::string_view(text).substr(0, end)) + "…";
+  return valid_utf8(std::string_view(text).substr(0, end)).append(more);
 }
 
 std::optional<std::uint64_t> number_in(const ordered_json& object, const char* name) {
@@ -49,7 +51,8 @@ std::optional<std::uint64_t> number_in(const ordered_json& object, const char* n
 
 std::string text_in(const ordered_json& object, const char* name) {
   const auto found = object.find(name);
-  return found == object.end() || !found->is_string() ? "" : found->get<std::string>();
+  // Also what somebody else has made of the file is not to grow beyond all measure.
+  return found == object.end() || !found->is_string() ? "" : cut(found->get_ref<const std::string&>());
 }
 
 }  // namespace
@@ -58,6 +61,10 @@ bool is_hash(std::string_view text) {
   return text.size() == kHashDigits && std::ranges::all_of(text, [](char digit) {
            return (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
          });
+}
+
+void cut_texts(Entry& entry) {
+  for (const auto& [name, text] : kTexts) entry.*text = cut(entry.*text);
 }
 
 std::string text_of(const Entry& entry) {

@@ -45,6 +45,9 @@ struct Entry {
   bool operator==(const Entry&) const = default;
 };
 
+/// What peers say may be long; this much of it is kept.
+void cut_texts(Entry& entry);
+
 /// Its canonical bytes: a JSON object on one line, UTF-8, fields in the order above, those that are not said
 /// left out, long texts cut. It is what is stored and hashed.
 std::string text_of(const Entry& entry);

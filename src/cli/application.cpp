@@ -46,6 +46,7 @@ void add_commands(CLI::App& app, Command* command) {
   add_peers(app, command);
   add_doctor(app, command);
   add_resolve(app, command);
+  add_audit(app, command);
   add_version(app, command);
 }
 

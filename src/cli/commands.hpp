@@ -19,6 +19,7 @@ void add_doctor(CLI::App& app, Command* command);
 void add_pair(CLI::App& app, Command* command);
 void add_peers(CLI::App& app, Command* command);
 void add_resolve(CLI::App& app, Command* command);
+void add_audit(CLI::App& app, Command* command);
 void add_version(CLI::App& app, Command* command);
 
 /// The argument of those that are about one migration: what the daemon finds it by.

@@ -22,5 +22,7 @@ std::string render_paired(const control::Pairing& pairing, const Style& style);
 std::string render_peers(const control::PeerList& list, const Style& style);
 std::string render_check(const control::CheckReport& report, const Style& style);
 std::string render_doctor(const control::DoctorReport& report, const Style& style);
+std::string render_audit(const control::AuditList& list, const Style& style);
+std::string render_audit_report(const control::AuditReport& report, const Style& style);
 
 }  // namespace vmigrate::cli

@@ -37,6 +37,7 @@ void Connection::start() {
 
 void Connection::refuse(const vmigrate::Error& error) {
   asked_ = true;
+  events_.refused(shared_from_this(), error);
   outbox_->put(error_response(error), true);
 }
 

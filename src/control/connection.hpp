@@ -29,6 +29,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   struct Events {
     std::function<void(const std::shared_ptr<Connection>&, const Request&)> request;
     std::function<void(const std::shared_ptr<Connection>&)> closed;  ///< once
+    std::function<void(const std::shared_ptr<Connection>&, const vmigrate::Error&)> refused;
   };
 
   static std::shared_ptr<Connection> create(boost::asio::io_context& context, Socket socket,

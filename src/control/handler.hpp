@@ -2,11 +2,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
+#include "base/error.hpp"
 #include "vmigrate/control.pb.h"
 
 namespace vmigrate::control {
@@ -42,6 +44,9 @@ class RequestHandler {
   /// Called on a thread that belongs to this request alone, and may block. It may return before the responder
   /// has finished, and keep the responder.
   virtual void handle(const Request& request, const Caller& caller, std::shared_ptr<Responder> responder) = 0;
+  /// Somebody was turned away before there was a request to handle. Called on the server's own thread; must
+  /// not block. The caller, where it is known, has its number for a name.
+  virtual void turned_away(const std::optional<Caller>& /*caller*/, const vmigrate::Error& /*why*/) {}
 };
 
 }  // namespace vmigrate::control

@@ -142,16 +142,30 @@ class Server::Implementation {
     const auto connection = Connection::create(
         io_, std::move(socket), options_.patience,
         {.request = [this](const auto& from, const Request& request) { serve(from, request); },
-         .closed = [this](const auto& gone) { connections_.erase(gone); }});
+         .closed = [this](const auto& gone) { connections_.erase(gone); },
+         .refused = [this](const auto& from, const vmigrate::Error& why) { tell(from, why); }});
     const bool busy =
         connections_.size() >= options_.most_connections || workers_.size() >= options_.most_connections;
     // Those who are turned away are told why, but not waited for: the socket has room for that much.
-    if (busy && connections_.size() >= 2 * options_.most_connections) return connection->close();
+    const vmigrate::Error too_many{
+        ErrorCode::unreachable, fmt::format("migrated serves {} clients already", options_.most_connections),
+        "try again in a moment; end watchers that nobody needs"};
+    if (busy && connections_.size() >= 2 * options_.most_connections) {
+      tell(connection, too_many);
+      return connection->close();
+    }
     connections_.insert(connection);
     if (!busy) return connection->start();
-    connection->refuse({ErrorCode::unreachable,
-                        fmt::format("migrated serves {} clients already", options_.most_connections),
-                        "try again in a moment; end watchers that nobody needs"});
+    connection->refuse(too_many);
+  }
+
+  void tell(const std::shared_ptr<Connection>& refused, const vmigrate::Error& why) {
+    std::optional<Caller> known;
+    if (auto caller = caller_of(refused->descriptor())) {
+      known = std::move(*caller);
+      known->user = std::to_string(known->uid);
+    }
+    handler_.turned_away(known, why);
   }
 
   void serve(const std::shared_ptr<Connection>& connection, const Request& request) {

@@ -97,7 +97,7 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
                              : error_response(result.error(), vm.empty() ? "" : whereabouts(vm)));
   };
   if (const auto good = check_limits(request); !good) return answer(fail(good.error()));
-  if (const auto allowed = permits(request, caller); !allowed) {
+  if (const auto allowed = permits(parts_.configuration, request, caller); !allowed) {
     spdlog::warn("refused: {}", allowed.error().message);
     return answer(fail(allowed.error()));
   }
@@ -116,6 +116,9 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
     case control::Request::kPair: return pair(request.pair(), caller, responder);
     case control::Request::kPeers: return answer(peers());
     case control::Request::kRemovePeer: return answer(remove_peer(request.remove_peer(), caller));
+    // Of the trail, which AuditedApi answers for.
+    case control::Request::kAudit:
+    case control::Request::kAuditVerify:
     case control::Request::REQUEST_NOT_SET: break;
   }
   answer(fail(ErrorCode::usage, "migrated does not know this request", kSameVersion));

@@ -16,6 +16,10 @@ namespace vmigrate::daemon {
 
 control::Response error_response(const Error& error, std::string vm_state);
 
+/// Whether [allow] lets the caller ask for this.
+Result<> permits(const Configuration& configuration, const control::Request& request,
+                 const control::Caller& caller);
+
 /// Which other hosts are known, and how more come to be.
 struct Trust {
   trust::PairedPeers& peers;
@@ -61,8 +65,6 @@ class Api : public control::RequestHandler {
   Answer resolve(const control::Resolve& request);
 
   // api_trust.cpp
-  /// Everything that is asked for passes here first; an error is all that it is answered.
-  Result<> permits(const control::Request& request, const control::Caller& caller) const;
   Result<trust::Pairing::Wish> wish_of(const control::Pair& request, const control::Caller& caller) const;
   void pair(const control::Pair& request, const control::Caller& caller,
             const std::shared_ptr<control::Responder>& responder);

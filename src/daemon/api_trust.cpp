@@ -48,11 +48,12 @@ control::Response paired_response(const trust::PairedPeer& peer, const std::stri
 
 }  // namespace
 
-Result<> Api::permits(const control::Request& request, const control::Caller& caller) const {
+Result<> permits(const Configuration& configuration, const control::Request& request,
+                 const control::Caller& caller) {
   const auto verb = verb_of(request);
   if (!verb) return {};
-  return parts_.configuration.allow.permits(*verb, {caller.uid, caller.user, caller.groups},
-                                            parts_.configuration.host.name);
+  return configuration.allow.permits(*verb, {caller.uid, caller.user, caller.groups},
+                                     configuration.host.name);
 }
 
 /// What the other host is to be called, and where it is as far as anybody has said.

@@ -37,6 +37,7 @@ control::DoctorReport Doctor::examine() {
   examine_acceleration(report);
   examine_certificate(report);
   examine_folders(report);
+  examine_audit_trail(report);
   examine_hook(report);
   examine_peers(report);
   return report;
@@ -110,6 +111,13 @@ void Doctor::examine_folders(control::DoctorReport& report) {
       add(report, subject, control::DoctorItem::GOOD, path + " can be written");
     }
   }
+}
+
+void Doctor::examine_audit_trail(control::DoctorReport& report) {
+  const auto trouble = audit_trouble_();
+  if (!trouble) return add(report, "audit trail", control::DoctorItem::GOOD, "it can be written");
+  add(report, "audit trail", control::DoctorItem::BAD,
+      trouble->message + ": no migration begins until it can be written", trouble->hint);
 }
 
 void Doctor::examine_hook(control::DoctorReport& report) {

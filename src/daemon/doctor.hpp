@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "daemon/configuration.hpp"
@@ -13,13 +14,16 @@ namespace vmigrate::daemon {
 /// Looks at everything that a migration from or to this host would need.
 class Doctor {
  public:
-  /// `hypervisor_version` asks the hypervisor; its error is a finding.
-  Doctor(const Configuration& configuration, migration::Manager& manager, const trust::PairedPeers& paired,
-         std::function<Result<std::string>()> hypervisor_version)
+  /// `hypervisor_version` asks the hypervisor; its error is a finding. So is what `audit_trouble` says.
+  Doctor(
+      const Configuration& configuration, migration::Manager& manager, const trust::PairedPeers& paired,
+      std::function<Result<std::string>()> hypervisor_version,
+      std::function<std::optional<Error>()> audit_trouble = [] { return std::optional<Error>(); })
       : configuration_(configuration),
         manager_(manager),
         paired_(paired),
-        hypervisor_version_(std::move(hypervisor_version)) {}
+        hypervisor_version_(std::move(hypervisor_version)),
+        audit_trouble_(std::move(audit_trouble)) {}
 
   control::DoctorReport examine();
   /// For people; why not, when it cannot be had.
@@ -33,6 +37,7 @@ class Doctor {
   void examine_acceleration(control::DoctorReport& report);
   void examine_certificate(control::DoctorReport& report);
   void examine_folders(control::DoctorReport& report);
+  void examine_audit_trail(control::DoctorReport& report);
   void examine_hook(control::DoctorReport& report);
   void examine_peers(control::DoctorReport& report);
 
@@ -40,6 +45,7 @@ class Doctor {
   migration::Manager& manager_;
   const trust::PairedPeers& paired_;
   const std::function<Result<std::string>()> hypervisor_version_;
+  const std::function<std::optional<Error>()> audit_trouble_;
 };
 
 }  // namespace vmigrate::daemon

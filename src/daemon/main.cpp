@@ -12,9 +12,12 @@
 #include <systemd/sd-daemon.h>
 
 #include "announce/bridge_announcer.hpp"
+#include "audit/durable_trail.hpp"
 #include "base/logging.hpp"
 #include "control/server.hpp"
 #include "daemon/api.hpp"
+#include "daemon/audit_entries.hpp"
+#include "daemon/audited_api.hpp"
 #include "daemon/board.hpp"
 #include "daemon/certificate.hpp"
 #include "daemon/configuration.hpp"
@@ -83,12 +86,22 @@ sigset_t block_signals() {
   return signals;
 }
 
+/// That the daemon itself comes or goes.
+audit::Entry of_service(std::string result) {
+  audit::Entry entry;
+  entry.action = "serve";
+  entry.result = std::move(result);
+  return entry;
+}
+
 Result<> serve(const Configuration& configuration) {
   keep_memory_to_itself();
   const sigset_t signals = block_signals();
   if (auto made = make_folders(configuration); !made) return made;
 
-  // What this host has promised and what it has done.
+  const Clock clock;
+
+  // What this host has promised, what it has done, and who asked for it.
   auto journal = handover::open_journal(configuration.paths.state + "/journal.db");
   if (!journal) return fail(journal.error());
   const char* failpoint = std::getenv("VMIGRATE_FAILPOINT");  // NOLINT(concurrency-mt-unsafe): one thread yet
@@ -97,19 +110,23 @@ Result<> serve(const Configuration& configuration) {
   auto history = open_history(configuration.paths.state + "/history.db");
   if (!history) return fail(history.error());
   Board board(**history);
+  const auto trail = std::make_shared<audit::DurableTrail>(configuration.paths.state + "/audit.db", clock);
+  trail->note(of_service("started"), audit::Keep::every);
 
   // The edges: what runs VMs, the networks they are on, the other hosts.
   auto hypervisors = Hypervisors::create(configuration, **journal);
   if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
-  const Clock clock;
   auto paired = trust::PairedPeers::open(configuration.paths.state + "/peers.toml");
   if (!paired) return fail(paired.error());
   const auto pairing = std::make_shared<trust::Pairing>(
       trust::Pairing::Self{configuration.host.name, configuration.listen.port}, *paired);
   auto credentials = make_credentials(configuration, *paired, pairing);
   if (!credentials) return fail(credentials.error());
-  const auto endpoint = make_endpoint(configuration, *credentials);
+  auto endpoint = make_endpoint(configuration, *credentials);
+  endpoint.turned_away = [trail](const peer::TurnedAway& who) {
+    trail->note(entry_of(who), audit::Keep::some);
+  };
   peer::TlsDialer dialer(endpoint);
 
   migration::Timing timing;
@@ -126,9 +143,13 @@ Result<> serve(const Configuration& configuration) {
                                configuration.paths.runtime,
                                timing,
                                configuration.migration.memory,
-                               std::make_shared<ConfiguredPermission>(configuration, *paired)};
-  migration::Manager manager(edges, kVersion,
-                             [&board](const migration::Report& report) { board.publish(report); });
+                               std::make_shared<ConfiguredPermission>(configuration, *paired),
+                               trail};
+  migration::Manager manager(edges, kVersion, [&board, trail](const migration::Report& report) {
+    // First, so that whoever learns of an end finds it noted.
+    note_report(*trail, report);
+    board.publish(report);
+  });
   if (auto recovered = manager.recover(); !recovered) return recovered;
 
   // Who may ask for them: other hosts, and people on this one.
@@ -136,7 +157,9 @@ Result<> serve(const Configuration& configuration) {
       endpoint, configuration.listen.address, configuration.listen.port,
       [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
   if (!listener) return fail(listener.error());
-  Doctor doctor(configuration, manager, **paired, [&hypervisors] { return (*hypervisors)->version(); });
+  Doctor doctor(
+      configuration, manager, **paired, [&hypervisors] { return (*hypervisors)->version(); },
+      [trail] { return trail->trouble(); });
   Api api({configuration,
            (*hypervisors)->all(),
            manager,
@@ -144,8 +167,9 @@ Result<> serve(const Configuration& configuration) {
            **history,
            doctor,
            {**paired, *pairing, *credentials}});
+  AuditedApi audited({api, *trail, manager, configuration, **paired});
   auto server =
-      control::Server::create({configuration.paths.control_socket, configuration.control.group}, api);
+      control::Server::create({configuration.paths.control_socket, configuration.control.group}, audited);
   if (!server) return fail(server.error());
 
   spdlog::info("migrated {} serves {} on {}:{}", kVersion, configuration.host.name,
@@ -157,6 +181,8 @@ Result<> serve(const Configuration& configuration) {
   spdlog::info("stopping: taking back what has not been handed over");
   manager.wind_down(kPatienceAtTheEnd);
   (*server)->close();  // whoever waits for one of these migrations learns how it ended
+  trail->note(of_service("stopped"), audit::Keep::every);
+  trail->close();
   // What is left is in the hands of the other host, or of libvirt. Ending the objects would touch it; the end
   // of the process does not, and the journal knows how to go on.
   std::_Exit(EXIT_SUCCESS);

@@ -21,8 +21,8 @@ using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
 using Words = std::set<std::string>;
 
-const Words kCommands{"start",  "move",    "check", "list",   "show",    "watch",
-                      "cancel", "history", "hosts", "doctor", "resolve", "version"};
+const Words kCommands{"start",   "move",  "check",  "list",    "show",    "watch", "cancel",
+                      "history", "hosts", "doctor", "resolve", "version", "audit"};
 
 Words options_in(const std::string& help) {
   const std::regex option("--[a-z-]+");
@@ -77,6 +77,8 @@ TEST_F(DocumentsTest, CompletionOffersTheOptionsOfACommand) {
               IsSupersetOf({"--max-pause", "--bandwidth", "--detach", "--check", "--output", "--socket"}));
   EXPECT_THAT(completions("list", "--"), UnorderedElementsAre("--help", "--output", "--socket"));
   EXPECT_THAT(completions("list -o"), UnorderedElementsAre("table", "json", "ndjson"));
+  EXPECT_THAT(completions("audit", "--"), IsSupersetOf({"--since", "--vm", "--user", "--limit", "--output"}));
+  EXPECT_THAT(completions("audit"), UnorderedElementsAre("verify"));
 }
 
 TEST_F(DocumentsTest, CompletionOffersTheVms) {

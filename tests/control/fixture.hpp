@@ -1,13 +1,16 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "base/bounded_queue.hpp"
 #include "base/file_descriptor.hpp"
 #include "control/client.hpp"
 #include "control/server.hpp"
@@ -23,9 +26,17 @@ class FunctionHandler : public RequestHandler {
   void handle(const Request& request, const Caller& caller, std::shared_ptr<Responder> responder) override {
     function_(request, caller, std::move(responder));
   }
+  void turned_away(const std::optional<Caller>& caller, const vmigrate::Error& why) override {
+    turned_away_->push({caller, why});
+  }
+  using TurnedAway = std::pair<std::optional<Caller>, vmigrate::Error>;
+  /// The next one; waits for it.
+  TurnedAway next_turned_away() { return *turned_away_->pop(); }
 
  private:
   Function function_;
+  std::shared_ptr<BoundedQueue<TurnedAway>> turned_away_ =
+      std::make_shared<BoundedQueue<TurnedAway>>(SIZE_MAX);
 };
 
 /// A folder that goes away with the test, and what tests say and hear on a socket in it.
@@ -40,6 +51,7 @@ class ControlTest : public testing::Test {
   void serve(FunctionHandler::Function function, ServerOptions options = {});
   void stop_serving() { server_.reset(); }
   Server& server() { return *server_; }
+  FunctionHandler::TurnedAway next_turned_away() { return handler_->next_turned_away(); }
 
   /// All responses to `request`; the test fails when there is an error.
   std::vector<Response> ask_for_all(const Request& request) const;

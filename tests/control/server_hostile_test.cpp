@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "control/framing.hpp"
 #include "control/server.hpp"
@@ -39,6 +40,10 @@ TEST_F(HostileClientTest, GarbageIsRefused) {
   write_all(socket, std::string("\x05\x00\x00\x00", 4) + "\xff\xff\xff\xff\xff");
   const auto response = only_response(read_to_end(socket));
   EXPECT_EQ(response.error().code(), static_cast<std::uint32_t>(ErrorCode::usage));
+  const auto [who, why] = next_turned_away();
+  ASSERT_TRUE(who);
+  EXPECT_EQ(who->uid, ::getuid());
+  EXPECT_EQ(why.message, response.error().message());
   expect_still_serving();
 }
 

@@ -84,6 +84,24 @@ migration::Timing DaemonTest::quick() {
   return timing;
 }
 
+migration::Edges DaemonTest::edges() {
+  migration::Edges edges{hypervisor_, *dialer_, *journal_,      announcer_,
+                         clock_,      "hosta",  folder_.path(), quick()};
+  edges.permission = std::make_shared<ConfiguredPermission>(configuration_, paired_);
+  edges.audit = trail_;
+  return edges;
+}
+
+std::vector<audit::Entry> DaemonTest::noted(const std::string& action) {
+  std::vector<audit::Entry> entries;
+  const auto list = trail_->list({}, 0, 10'000);
+  EXPECT_TRUE(list) << list.error().message;
+  for (const auto& shown : list.value_or(std::vector<audit::ShownEntry>())) {
+    if (action.empty() || shown.entry.action == action) entries.insert(entries.begin(), shown.entry);
+  }
+  return entries;
+}
+
 control::DoctorItem DaemonTest::examine(const std::string& subject) {
   std::vector<control::DoctorItem> items;
   const auto report = doctor_.examine();
@@ -100,7 +118,7 @@ std::shared_ptr<Answers> DaemonTest::ask(const control::Request& request) {
 
 std::shared_ptr<Answers> DaemonTest::ask_as(const control::Request& request, const control::Caller& caller) {
   auto answers = std::make_shared<Answers>();
-  api_.handle(request, caller, answers);
+  audited_api_.handle(request, caller, answers);
   return answers;
 }
 

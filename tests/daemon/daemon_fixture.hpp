@@ -12,6 +12,8 @@
 #include "../peer/certificate_authority.hpp"
 #include "control/handler.hpp"
 #include "daemon/api.hpp"
+#include "daemon/audit_entries.hpp"
+#include "daemon/audited_api.hpp"
 #include "daemon/permission.hpp"
 #include "folder.hpp"
 #include "trust/own_identity.hpp"
@@ -52,6 +54,10 @@ class DaemonTest : public testing::Test {
   control::DoctorItem examine(const std::string& subject);
   std::shared_ptr<Answers> ask(const control::Request& request);
   std::shared_ptr<Answers> ask_as(const control::Request& request, const control::Caller& caller);
+  /// What the audit trail says, the oldest first; of one action only where it is named.
+  std::vector<audit::Entry> noted(const std::string& action = {});
+  audit::DurableTrail& trail() { return *trail_; }
+  AuditedApi& audited_api() { return audited_api_; }
   /// The answer to what needs no waiting.
   control::Response answer(const control::Request& request) { return ask(request)->last(); }
   void use_certificate(const peer::CertificateWish& wish);
@@ -81,17 +87,20 @@ class DaemonTest : public testing::Test {
 
  private:
   static migration::Timing quick();
+  migration::Edges edges();
 
   Clock clock_;
   migration::FakeAnnouncer announcer_{"hosta", world_};
   const std::unique_ptr<peer::Dialer> dialer_ = network_.dialer("hosta");
   const std::unique_ptr<handover::Journal> journal_ = *handover::open_journal(folder_.file("hosta.db"));
-  migration::Manager manager_{
-      {hypervisor_, *dialer_, *journal_, announcer_, clock_, "hosta", folder_.path(), quick(),
-       Bytes{std::uint64_t{128} << 20}, std::make_shared<ConfiguredPermission>(configuration_, paired_)},
-      "1.2.3",
-      [this](const migration::Report& report) { board_.publish(report); }};
-  Doctor doctor_{configuration_, manager_, *paired_, [this] { return version_; }};
+  const std::shared_ptr<audit::DurableTrail> trail_ =
+      std::make_shared<audit::DurableTrail>(folder_.file("audit.db"), clock_);
+  migration::Manager manager_{edges(), "1.2.3", [this](const migration::Report& report) {
+                                note_report(*trail_, report);
+                                board_.publish(report);
+                              }};
+  Doctor doctor_{configuration_, manager_, *paired_, [this] { return version_; },
+                 [this] { return trail_->trouble(); }};
   Api api_{{configuration_,
             hypervisor_,
             manager_,
@@ -99,6 +108,7 @@ class DaemonTest : public testing::Test {
             *history_,
             doctor_,
             {*paired_, *pairing_, credentials_}}};
+  AuditedApi audited_api_{{api_, *trail_, manager_, configuration_, *paired_}};
 };
 
 }  // namespace vmigrate::daemon

@@ -355,8 +355,8 @@ class TestGarbage:
 def small_state_folder(host):
     """The daemon keeps its journal in a folder that can be filled."""
     host.stop_daemon()
-    # The two databases' logs grow to 4 MiB each before they are begun anew.
-    host.run("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "/var/lib/vmigrate")
+    # The three databases' logs grow to 4 MiB each before they are begun anew.
+    host.run("mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", "/var/lib/vmigrate")
     try:
         host.start_daemon()
         yield
@@ -377,7 +377,8 @@ class TestAFullDiskUnderTheJournal:
         host = lab.host(name)
         with small_state_folder(host):
             fill_state_folder(host)
-            refused(lab, FAILED, f"{name}: cannot write the journal", "full", "make room")
+            # The trail of who asks for what comes before all else.
+            refused(lab, FAILED, f"{name}: cannot write the audit trail", "full", "make room")
             # Once there is room, no restart is needed.
             host.run("rm", "/var/lib/vmigrate/filler")
             move(lab, "web1", "hosta", "hostb")

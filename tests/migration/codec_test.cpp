@@ -59,6 +59,28 @@ TEST(Codec, AnOfferArrivesWhole) {
   EXPECT_EQ(back.domain.interfaces[0].vlan, 7);
 }
 
+TEST(Codec, HeadsOfTheAuditTrailArriveWhole) {
+  const audit::Head head{7, std::string(64, 'a')};
+  Offer offer{MigrationId::random(), false, "/run/vmigrate/x", "hosta", sample_domain(), head};
+  EXPECT_EQ(round_trip(offer).audit_head, head);
+  EXPECT_EQ(round_trip(OfferAnswer{"hostb", {}, {}, head}).audit_head, head);
+  EXPECT_EQ(round_trip(AskHeads{head}).audit_head, head);
+  EXPECT_EQ(round_trip(Heads{{head, head}}).heads, (std::vector<audit::Head>{head, head}));
+  // From a host that keeps none, or is older than they are.
+  offer.audit_head.reset();
+  EXPECT_FALSE(round_trip(offer).audit_head);
+}
+
+TEST(Codec, AHeadThatIsNoneIsRefused) {
+  for (const auto& hash : {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(64, 'A'),
+                           std::string(64, 'g'), std::string(100'000, '0')}) {
+    EXPECT_FALSE(decode(encode(AskHeads{audit::Head{7, hash}}))) << hash.substr(0, 70);
+    EXPECT_FALSE(decode(encode(Heads{{audit::Head{7, hash}}})));
+  }
+  EXPECT_FALSE(decode(encode(Heads{{audit::Head{0, std::string(64, 'a')}}})));
+  EXPECT_FALSE(decode(encode(Heads{std::vector<audit::Head>(1001, {7, std::string(64, 'a')})})));
+}
+
 TEST(Codec, FinishAndVerdictArriveWhole) {
   Finish finish;
   finish.migration = MigrationId::random();

@@ -38,6 +38,8 @@ ScenarioHost::ScenarioHost(std::string host, LoopbackNetwork& network,
     : name(std::move(host)),
       timing(quick()),
       hypervisor(name, world),
+      // hosta's hashes are of a, hostb's of b.
+      trail(std::make_shared<RememberingTrail>(name.back())),
       network_(network),
       folder_(folder),
       world_(std::move(world)),
@@ -55,7 +57,7 @@ void ScenarioHost::start_daemon() {
   const Edges edges{hypervisor, *dialer_, *journal_,
                     announcer_, clock,    name,
                     folder_,    timing,   Bytes{std::uint64_t{128} << 20},
-                    permission};
+                    permission, trail};
   daemon_ = std::make_unique<Manager>(edges, "test", [this](const Report& report) {
     const std::lock_guard lock(mutex_);
     reports_.push_back(report);

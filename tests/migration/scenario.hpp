@@ -16,6 +16,7 @@
 #include "loopback.hpp"
 #include "migration/manager.hpp"
 #include "migration/messages.hpp"
+#include "remembering_trail.hpp"
 
 namespace vmigrate::migration {
 
@@ -98,6 +99,7 @@ class ScenarioHost {
   Timing timing;  ///< of the daemon, once it is started again
   hypervisor::FakeHypervisor hypervisor;
   WatchedJournal* journal = nullptr;
+  const std::shared_ptr<RememberingTrail> trail;
   ForwardClock clock;
   /// Of a daemon that is started from now on.
   std::shared_ptr<const Permission> permission = std::make_shared<Permission>();

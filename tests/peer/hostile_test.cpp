@@ -124,6 +124,38 @@ TEST_F(Hostile, WhoeverSaysNothingIsHungUpOn) {
   wait_for_hang_up(half_hello);
 }
 
+TEST_F(Hostile, WhoeverIsTurnedAwayIsToldOf) {
+  BoundedQueue<TurnedAway> turned_away{SIZE_MAX};
+  auto here = endpoint("hostb");
+  here.peers["hosta"] = {"127.0.0.1", 1};
+  here.turned_away = [&](const TurnedAway& who) { turned_away.push(who); };
+  listen(here);
+
+  send_all(connect_to(port()), bytes_of("GET / HTTP/1.1\r\n\r\n"));
+  const auto stranger = *turned_away.pop();
+  EXPECT_EQ(stranger.peer.host, "");
+  EXPECT_THAT(stranger.peer.address, HasSubstr("127.0.0.1:"));
+
+  auto unknown = connect(endpoint(authority_.issue("hostc")));
+  EXPECT_TRUE(ask(unknown, hello()));
+  const auto known = *turned_away.pop();
+  EXPECT_EQ(known.peer.host, "");
+  EXPECT_THAT(known.reason, HasSubstr("hostc, which is no host configured there"));
+
+  auto peer = connect();
+  wire::Opening wrong;
+  wrong.mutable_join()->set_session("none");
+  EXPECT_TRUE(ask(peer, wrong));
+  const auto intruder = *turned_away.pop();
+  EXPECT_EQ(intruder.peer.host, "hosta");
+  EXPECT_THAT(intruder.reason, HasSubstr("a session that is not its own"));
+
+  // Who is let in is not.
+  expect_still_listening();
+  stop_listening();
+  EXPECT_EQ(turned_away.used(), 0U);
+}
+
 // Bytes that nobody reads any more would reset the connection, and the reason with it.
 TEST_F(Hostile, AStrangerLearnsWhyItIsRefusedThoughItGoesOnTalking) {
   listen();
