@@ -101,6 +101,7 @@ class SqliteJournal : public Journal {
     ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
     ::sqlite3_bind_blob(row, 10, record.result.data(), static_cast<int>(record.result.size()), SQLITE_STATIC);
     if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
+    if (record.state == "preparing" || record.state == "reserved") forget_before(record);
     return {};
   }
 
@@ -137,6 +138,18 @@ class SqliteJournal : public Journal {
   }
 
  private:
+  /// A VM that moves to and fro for years must not fill the disk. Nobody asks any more about an earlier
+  /// migration of it that both hosts have brought to its end; one that the other host may ask about stays.
+  /// What is not forgotten now is with the next migration.
+  void forget_before(const Record& record) {
+    auto statement = prepare(
+        "DELETE FROM promises WHERE vm = ?1 AND epoch < ?2 AND state IN ('confirmed', 'reclaimed', 'done')");
+    if (!statement) return;
+    bind(statement->get(), 1, record.vm.text());
+    ::sqlite3_bind_int64(statement->get(), 2, static_cast<sqlite3_int64>(record.epoch));
+    ::sqlite3_step(statement->get());
+  }
+
   Result<Statement> prepare(const std::string& text) {
     sqlite3_stmt* statement = nullptr;
     if (::sqlite3_prepare_v2(database_.get(), text.c_str(), -1, &statement, nullptr) != SQLITE_OK) {

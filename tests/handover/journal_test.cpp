@@ -57,6 +57,39 @@ TEST_F(JournalTest, KeepsWhatWasPromisedAcrossAReopen) {
   EXPECT_EQ(*journal->last_epoch(*VmId::parse("00000000-e89b-12d3-a456-426614174000")), 0U);
 }
 
+TEST_F(JournalTest, ForgetsWhatBothHostsHaveBroughtToItsEndWithTheNextMigration) {
+  auto journal = open();
+  std::vector<Record> over;
+  std::vector<Record> asked_about;
+  const auto write = [&](std::vector<Record>& list, std::string_view state, Role role) {
+    list.push_back(sample(state, role));
+    ASSERT_TRUE(journal->write(list.back()));
+  };
+  for (const char* state : {"confirmed", "reclaimed"}) write(over, state, Role::source);
+  write(over, "done", Role::destination);
+  // The other host may not know yet.
+  for (const char* state : {"running", "refused", "started", "in doubt"})
+    write(asked_about, state, Role::destination);
+  write(asked_about, "relinquished", Role::source);
+  auto other = sample("confirmed");
+  other.vm = *VmId::parse("00000000-e89b-12d3-a456-426614174000");
+  asked_about.push_back(other);
+  ASSERT_TRUE(journal->write(other));
+
+  auto next = sample("preparing");
+  next.epoch = 8;
+  ASSERT_TRUE(journal->write(next));
+  for (const auto& record : over)
+    EXPECT_EQ(*journal->find(record.migration, record.role), std::nullopt) << record.state;
+  for (const auto& record : asked_about)
+    EXPECT_EQ(**journal->find(record.migration, record.role), record) << record.state;
+  EXPECT_EQ(*journal->last_epoch(next.vm), 8U);
+  // Its own end stays: it is what the next epoch counts from, and what vetoes a start.
+  next.state = "confirmed";
+  ASSERT_TRUE(journal->write(next));
+  EXPECT_EQ(**journal->latest(next.vm), next);
+}
+
 TEST_F(JournalTest, ListsWhatIsLeftToDo) {
   auto journal = open();
   for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {

@@ -39,6 +39,10 @@ class RememberingTrail : public audit::Trail {
     return heads;
   }
 
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    entries_ = {};
+  }
   void set_broken(bool broken) {
     const std::lock_guard lock(mutex_);
     broken_ = broken;

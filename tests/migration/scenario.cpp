@@ -102,6 +102,12 @@ std::vector<Report> ScenarioHost::reports_of(const MigrationId& id) {
   return result;
 }
 
+void ScenarioHost::forget() {
+  const std::lock_guard lock(mutex_);
+  reports_ = {};
+  trail->forget();
+}
+
 Scenario::Scenario()
     : folder_(make_folder()), a("hosta", network, world, folder_), b("hostb", network, world, folder_) {
   a.hypervisor.add(web1);

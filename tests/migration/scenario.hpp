@@ -94,6 +94,8 @@ class ScenarioHost {
   Report await(const std::string& what, const std::function<bool(const Report&)>& fits);
   Report await_end(const MigrationId& id);
   std::vector<Report> reports_of(const MigrationId& id);
+  /// What the test itself remembers, and a daemon does not.
+  void forget();
 
   const std::string name;
   Timing timing;  ///< of the daemon, once it is started again
