@@ -101,7 +101,9 @@ class SqliteJournal : public Journal {
     ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
     ::sqlite3_bind_blob(row, 10, record.result.data(), static_cast<int>(record.result.size()), SQLITE_STATIC);
     if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
-    if (record.state == "preparing" || record.state == "reserved") forget_before(record);
+    // Only where the VM runs for certain: what is about to come may be refused, and then what was here before
+    // it says whose the VM is.
+    if (record.state == "preparing" || record.state == "running") forget_before(record);
     return {};
   }
 
@@ -128,19 +130,25 @@ class SqliteJournal : public Journal {
     return read_all(statement->get());
   }
 
-  Result<std::optional<Record>> latest(const VmId& vm) override {
+  Result<std::optional<Record>> latest(const VmId& vm) override { return newest(vm, ""); }
+
+  Result<std::optional<Record>> latest_in_force(const VmId& vm) override {
+    return newest(vm, " AND state <> 'refused'");
+  }
+
+ private:
+  Result<std::optional<Record>> newest(const VmId& vm, const char* condition) {
     const std::lock_guard lock(mutex_);
-    auto statement = prepare(std::string("SELECT ") + kColumns +
-                             " FROM promises WHERE vm = ?1 ORDER BY epoch DESC LIMIT 1");
+    auto statement = prepare(std::string("SELECT ") + kColumns + " FROM promises WHERE vm = ?1" + condition +
+                             " ORDER BY epoch DESC LIMIT 1");
     if (!statement) return fail(statement.error());
     bind(statement->get(), 1, vm.text());
     return first_of(read_all(statement->get()));
   }
 
- private:
   /// A VM that moves to and fro for years must not fill the disk. Nobody asks any more about an earlier
   /// migration of it that both hosts have brought to its end; one that the other host may ask about stays.
-  /// What is not forgotten now is with the next migration.
+  /// What is not forgotten now is with the next one.
   void forget_before(const Record& record) {
     auto statement = prepare(
         "DELETE FROM promises WHERE vm = ?1 AND epoch < ?2 AND state IN ('confirmed', 'reclaimed', 'done')");

@@ -28,7 +28,7 @@ std::optional<Error> veto_of_start(const Record& latest) {
 }
 
 std::optional<Error> veto_of_start(Journal& journal, const VmId& vm) {
-  const auto latest = journal.latest(vm);
+  const auto latest = journal.latest_in_force(vm);
   if (!latest) return latest.error();
   return *latest ? veto_of_start(**latest) : std::nullopt;
 }

@@ -11,7 +11,8 @@ namespace vmigrate::handover {
 /// because that was asked for; nothing but an administrator's word lets it be started again.
 bool is_handed_over(const Record& latest);
 
-/// Why a VM must not be started on this host; nothing when it may. `latest`: the journal's record of it.
+/// Why a VM must not be started on this host; nothing when it may. `latest`: the journal's record of it that
+/// is in force.
 std::optional<Error> veto_of_start(const Record& latest);
 /// The same, looked up. A journal that cannot be read is no yes.
 std::optional<Error> veto_of_start(Journal& journal, const VmId& vm);

@@ -143,13 +143,13 @@ Result<> Manager::take_back(const MigrationId& migration, const std::string& fen
   auto record = **found;
   // Or it may be on its way back just now.
   const auto claim = claims_.claim(record.vm);
-  const auto newest = edges_.journal.last_epoch(record.vm);
+  const auto newest = edges_.journal.latest_in_force(record.vm);
   if (!newest) return fail(newest.error());
   if (!claim) {
     return fail(ErrorCode::refused,
                 fmt::format("a migration of {} is under way on {}", record.vm_name, edges_.host));
   }
-  if (*newest != record.epoch || !handover::is_handed_over(record)) return nothing;
+  if (!*newest || (*newest)->epoch != record.epoch || !handover::is_handed_over(record)) return nothing;
   if (auto named = is_peer(record.peer, fenced_host); !named) return named;
   record.state = handover::source::name(handover::source::Reclaimed{Error{}});
   spdlog::warn("{}: somebody has made sure that {} cannot run it, and lets it be started here",

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "handover/veto.hpp"
+
 namespace vmigrate::handover {
 namespace {
 
@@ -76,7 +78,14 @@ TEST_F(JournalTest, ForgetsWhatBothHostsHaveBroughtToItsEndWithTheNextMigration)
   asked_about.push_back(other);
   ASSERT_TRUE(journal->write(other));
 
-  auto next = sample("preparing");
+  // What comes may be refused.
+  auto next = sample("reserved", Role::destination);
+  next.epoch = 8;
+  ASSERT_TRUE(journal->write(next));
+  for (const auto& record : over)
+    EXPECT_EQ(**journal->find(record.migration, record.role), record) << record.state;
+
+  next = sample("preparing");
   next.epoch = 8;
   ASSERT_TRUE(journal->write(next));
   for (const auto& record : over)
@@ -88,6 +97,25 @@ TEST_F(JournalTest, ForgetsWhatBothHostsHaveBroughtToItsEndWithTheNextMigration)
   next.state = "confirmed";
   ASSERT_TRUE(journal->write(next));
   EXPECT_EQ(**journal->latest(next.vm), next);
+}
+
+TEST_F(JournalTest, AReturnThatWasRefusedChangesNothingAboutWhoseTheVmIs) {
+  auto journal = open();
+  const auto handed_over = sample("confirmed");
+  ASSERT_TRUE(journal->write(handed_over));
+  auto back = sample("reserved", Role::destination);
+  back.epoch = 8;
+  for (const char* state : {"reserved", "incoming", "refused"}) {
+    back.state = state;
+    ASSERT_TRUE(journal->write(back));
+  }
+  EXPECT_EQ(**journal->latest(back.vm), back);
+  EXPECT_EQ(**journal->latest_in_force(back.vm), handed_over);
+  EXPECT_TRUE(veto_of_start(*journal, back.vm));
+
+  back.state = "running";
+  ASSERT_TRUE(journal->write(back));
+  EXPECT_FALSE(veto_of_start(*journal, back.vm));
 }
 
 TEST_F(JournalTest, ListsWhatIsLeftToDo) {

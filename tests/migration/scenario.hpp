@@ -45,6 +45,9 @@ class WatchedJournal : public handover::Journal {
   }
   Result<std::vector<handover::Record>> unfinished() override { return real_->unfinished(); }
   Result<std::optional<handover::Record>> latest(const VmId& vm) override { return real_->latest(vm); }
+  Result<std::optional<handover::Record>> latest_in_force(const VmId& vm) override {
+    return real_->latest_in_force(vm);
+  }
 
  private:
   const std::string host_;
