@@ -8,18 +8,27 @@
 namespace vmigrate::microvm {
 namespace {
 
-constexpr std::uint16_t kSerialData = 0x3f8;
-constexpr std::uint16_t kSerialLineStatus = 0x3fd;
+constexpr std::uint16_t kSerial = 0x3f8;
 constexpr std::uint16_t kTick = 0x600;
 constexpr std::uint16_t kRandom = 0x604;
 constexpr std::uint16_t kEnd = 0x608;
-constexpr std::uint32_t kSerialIsIdle = 0x60;
-constexpr std::uint32_t kSerialHasInput = 0x01;
+// Registers of an 8250, by their distance from the first port.
+constexpr std::size_t kData = 0;
+constexpr std::size_t kInterruptEnable = 1;
+constexpr std::size_t kInterruptIdentification = 2;
+constexpr std::size_t kLineControl = 3;
+constexpr std::size_t kLineStatus = 5;
+constexpr std::size_t kModemStatus = 6;
+constexpr std::uint32_t kNoInterrupt = 0x01;
+constexpr std::byte kSpeedRegisters{0x80};  // of line control: the first two are the speed then
+constexpr std::uint32_t kIdle = 0x60;       // of line status
+constexpr std::uint32_t kHasInput = 0x01;
+constexpr std::uint32_t kOtherEndIsThere = 0xb0;  // of modem status
 // A guest that writes without end must not take the host's memory.
 constexpr std::size_t kLongestLine = 4096;
 constexpr std::size_t kMostLines = 100'000;
 
-constexpr std::byte kStateVersion{1};
+constexpr std::byte kStateVersion{2};
 
 std::uint32_t random_number() {
   std::uint32_t number = 0;
@@ -36,14 +45,8 @@ void Devices::read(std::uint16_t port, std::span<std::byte> data) {
 
 std::uint32_t Devices::value_at(std::uint16_t port) {
   const std::lock_guard lock(mutex_);
+  if (port >= kSerial && port < kSerial + serial_.size()) return serial_value(port - kSerial);
   switch (port) {
-    case kSerialData: {
-      if (input_.empty()) return 0;
-      const char first = input_.front();
-      input_.erase(input_.begin());
-      return static_cast<std::uint8_t>(first);
-    }
-    case kSerialLineStatus: return kSerialIsIdle | (input_.empty() ? 0 : kSerialHasInput);
     case kTick:
       return static_cast<std::uint32_t>(
           std::chrono::duration_cast<std::chrono::milliseconds>(ran(std::chrono::steady_clock::now()))
@@ -55,12 +58,38 @@ std::uint32_t Devices::value_at(std::uint16_t port) {
 
 void Devices::write(std::uint16_t port, std::span<const std::byte> data) {
   const std::lock_guard lock(mutex_);
-  if (port == kSerialData) write_serial(data.front());
+  if (port >= kSerial && port < kSerial + serial_.size()) write_serial(port - kSerial, data.front());
   if (port == kEnd) ended_ = true;
   changed_.notify_all();
 }
 
-void Devices::write_serial(std::byte byte) {
+bool Devices::sets_speed() const {
+  return (serial_[kLineControl] & kSpeedRegisters) != std::byte{0};
+}
+
+std::uint32_t Devices::serial_value(std::size_t number) {
+  switch (number) {
+    case kData: {
+      if (input_.empty() || sets_speed()) return 0;
+      const char first = input_.front();
+      input_.erase(input_.begin());
+      return static_cast<std::uint8_t>(first);
+    }
+    case kInterruptIdentification: return kNoInterrupt;
+    case kLineStatus: return kIdle | (input_.empty() ? 0 : kHasInput);
+    case kModemStatus: return kOtherEndIsThere;
+    default: return std::to_integer<std::uint32_t>(serial_[number]);
+  }
+}
+
+// The speed is not kept: there is no wire.
+void Devices::write_serial(std::size_t number, std::byte value) {
+  if (number <= kInterruptEnable && sets_speed()) return;
+  if (number == kData) return print(value);
+  serial_[number] = value;
+}
+
+void Devices::print(std::byte byte) {
   if (byte != std::byte{'\n'}) {
     if (line_.size() < kLongestLine) line_.push_back(static_cast<char>(byte));
     return;
@@ -125,13 +154,14 @@ void Devices::abandon() {
   changed_.notify_all();
 }
 
-// Version, nanoseconds run (8 bytes, little-endian), the line that is half written, a zero, what was typed
-// and not yet read.
+// Version, nanoseconds run (8 bytes, little-endian), the serial console's registers (8 bytes), the line that
+// is half written, a zero, what was typed and not yet read.
 ByteBuffer Devices::save() const {
   const std::lock_guard lock(mutex_);
   ByteBuffer state{kStateVersion};
   const auto ran = static_cast<std::uint64_t>(ran_.count());
   for (unsigned i = 0; i < 8; ++i) state.push_back(static_cast<std::byte>(ran >> 8 * i & 0xff));
+  state.insert(state.end(), serial_.begin(), serial_.end());
   for (const char letter : line_) state.push_back(static_cast<std::byte>(letter == '\0' ? '?' : letter));
   state.push_back(std::byte{0});
   for (const char letter : input_) state.push_back(static_cast<std::byte>(letter));
@@ -139,7 +169,8 @@ ByteBuffer Devices::save() const {
 }
 
 Result<> Devices::load(ByteView state) {
-  constexpr std::size_t head = 9;
+  constexpr std::size_t registers = 9;
+  constexpr std::size_t head = registers + 8;
   if (state.size() <= head || state.front() != kStateVersion) {
     return fail(ErrorCode::refused, "the devices' state is not one of vmigrate-microvm");
   }
@@ -152,6 +183,7 @@ Result<> Devices::load(ByteView state) {
   std::uint64_t ran = 0;
   for (unsigned i = 0; i < 8; ++i) ran |= std::to_integer<std::uint64_t>(state[1 + i]) << 8 * i;
   ran_ = std::chrono::nanoseconds(ran);
+  std::copy_n(state.begin() + registers, serial_.size(), serial_.begin());
   line_ = text.substr(0, end);
   input_ = text.substr(end + 1);
   return {};

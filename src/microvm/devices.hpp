@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace vmigrate::microvm {
 
 /// What a guest reaches through ports. Thread-safe: several vCPUs use it at once.
 ///
-///   0x3f8..0x3ff  a serial console as of a PC: no interrupts, always ready to send
+///   0x3f8..0x3ff  a serial console as of a PC (8250): no interrupts, always ready to send
 ///   0x600         tick port, read 32 bits: milliseconds that the guest has run, without those it stood still
 ///   0x604         read 32 bits: random, different in every copy of a guest
 ///   0x608         write 32 bits: the guest ends, with that number
@@ -51,12 +52,16 @@ class Devices {
 
  private:
   std::uint32_t value_at(std::uint16_t port);
-  void write_serial(std::byte byte);
+  std::uint32_t serial_value(std::size_t number);
+  void write_serial(std::size_t number, std::byte value);
+  void print(std::byte byte);
+  bool sets_speed() const;
   std::chrono::nanoseconds ran(MonotonicTime now) const;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::string input_;
+  std::array<std::byte, 8> serial_{};  ///< registers of the serial console as they were written
   std::string line_;
   std::vector<std::string> lines_;
   std::chrono::nanoseconds ran_{};

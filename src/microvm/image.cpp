@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kLargestFile = std::size_t{256} << 20;
 
 tl::unexpected<Error> bad(std::string why) {
-  return fail(ErrorCode::usage, std::move(why), "use a flat image or a 32-bit ELF program for x86");
+  return fail(ErrorCode::usage, std::move(why),
+              "use a flat image, a 32-bit ELF program for x86 or a bzImage of Linux");
 }
 
 /// A structure of the file, if all of it is there.
@@ -59,14 +60,23 @@ Result<Image> read_image(ByteView file) {
 }
 
 Result<Image> load_image(const std::string& path) {
+  const auto file = load_file(path);
+  if (!file) return fail(file.error());
+  return read_image(*file);
+}
+
+Result<ByteBuffer> load_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return fail(ErrorCode::not_found, fmt::format("cannot read {}", path));
-  const auto size = static_cast<std::size_t>(file.tellg());
-  if (size > kLargestFile) return bad(fmt::format("{} is too large", path));
+  const std::streamoff end = file.tellg();
+  if (end < 0) return fail(ErrorCode::usage, fmt::format("{} is no file that can be read", path));
+  const auto size = static_cast<std::size_t>(end);
+  if (size > kLargestFile) return fail(ErrorCode::usage, fmt::format("{} is too large", path));
   ByteBuffer bytes(size);
   file.seekg(0);
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
-  return read_image(bytes);
+  if (!file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size)))
+    return fail(ErrorCode::failed, fmt::format("cannot read {}", path));
+  return bytes;
 }
 
 }  // namespace vmigrate::microvm

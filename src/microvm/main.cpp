@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "microvm/agent.hpp"
+#include "microvm/linux_image.hpp"
 #include "microvm/standalone.hpp"
 #include "microvm/standby.hpp"
 
@@ -14,6 +15,8 @@ namespace {
 struct Options {
   Configuration configuration{};
   std::string image{};
+  std::string initrd{};
+  std::string command_line{};
   std::string incoming{};
   std::string name{};
   std::string id{};
@@ -23,10 +26,26 @@ struct Options {
   std::uint32_t second = 0;
 };
 
+Result<Image> load(const Options& options) {
+  const auto file = load_file(options.image);
+  if (!file) return fail(file.error());
+  if (!is_linux(*file)) {
+    if (options.initrd.empty() && options.command_line.empty()) return read_image(*file);
+    return fail(ErrorCode::usage, options.image + " is no Linux kernel, and takes no initrd or command line");
+  }
+  LinuxOptions given{options.command_line, {}};
+  if (!options.initrd.empty()) {
+    auto initrd = load_file(options.initrd);
+    if (!initrd) return fail(initrd.error());
+    given.initrd = std::move(*initrd);
+  }
+  return read_linux(*file, given, options.configuration.memory);
+}
+
 Result<std::unique_ptr<VirtualMachine>> make(const Options& options) {
   auto vm = VirtualMachine::create(options.configuration);
   if (!vm || options.image.empty()) return vm;
-  const auto program = load_image(options.image);
+  const auto program = load(options);
   if (!program) return fail(program.error());
   if (auto booted = (*vm)->boot(*program, options.first, options.second); !booted)
     return fail(booted.error());
@@ -65,7 +84,10 @@ int main(int count, char** arguments) {
   vmigrate::microvm::Options options;
   options.agent.socket = "/run/vmigrate/vmms.sock";
   std::uint64_t mib = 32;
-  auto* image = application.add_option("--image", options.image, "A flat image or a 32-bit ELF program");
+  auto* image = application.add_option("--image", options.image,
+                                       "A flat image, a 32-bit ELF program or a Linux bzImage");
+  application.add_option("--initrd", options.initrd, "For a Linux kernel")->needs(image);
+  application.add_option("--command-line", options.command_line, "Likewise")->needs(image);
   application.add_option("--memory", mib, "MiB")->check(CLI::Range(2, 1 << 20))->capture_default_str();
   application.add_option("--vcpus", options.configuration.vcpus, "1 to 4")->capture_default_str();
   application.add_option("--first", options.first, "A number for the guest");

@@ -67,7 +67,9 @@ void resume(VirtualMachine& vm) {
 }
 
 int obey(VirtualMachine& vm) {
-  const auto console = Console::create(vm, "", "", [] {});
+  const auto console = Console::create(vm, "", "", [&vm] {
+    if (const auto failure = vm.failure(); !failure.empty()) report({ErrorCode::failed, failure, ""});
+  });
   if (!console) return report(console.error());
   for (std::string line; std::getline(std::cin, line);) {
     if (line.starts_with(kResume)) {

@@ -15,9 +15,6 @@
 namespace vmigrate::microvm {
 namespace {
 
-constexpr std::uint16_t kCodeSelector = 0x08;
-constexpr std::uint16_t kDataSelector = 0x10;
-
 int kick_signal() {
   return SIGRTMIN;
 }
@@ -75,8 +72,12 @@ Result<> Vcpu::set_start(const Start& start) {
   kvm_sregs special{};
   if (::ioctl(file_.get(), KVM_GET_SREGS, &special) != 0)
     return fail_errno("reading special registers", errno);
-  special.cs = flat_segment(kCodeSelector, true);
-  special.ds = special.es = special.fs = special.gs = special.ss = flat_segment(kDataSelector, false);
+  special.cs = flat_segment(start.code_selector, true);
+  special.ds = special.es = special.fs = special.gs = special.ss = flat_segment(start.data_selector, false);
+  if (start.descriptor_bytes != 0) {
+    special.gdt.base = start.descriptor_table;
+    special.gdt.limit = static_cast<std::uint16_t>(start.descriptor_bytes - 1);
+  }
   special.cr0 |= 1;  // protected mode
   if (::ioctl(file_.get(), KVM_SET_SREGS, &special) != 0)
     return fail_errno("writing special registers", errno);
@@ -99,8 +100,17 @@ Result<> Vcpu::set_start(const Start& start) {
 void Vcpu::resume() {
   const std::lock_guard lock(mutex_);
   wish_ = Wish::run;
+  held_until_ = {};
   run_->immediate_exit = 0;
   changed_.notify_all();
+}
+
+void Vcpu::hold(MonotonicTime until) {
+  const std::lock_guard lock(mutex_);
+  if (wish_ != Wish::run) return;
+  held_until_ = until;
+  run_->immediate_exit = 1;
+  ::pthread_kill(thread_.native_handle(), kick_signal());
 }
 
 // immediate_exit catches a vCPU that is about to enter KVM_RUN, the signal one that is in it.
@@ -108,6 +118,7 @@ void Vcpu::ask_to_stop() {
   const std::lock_guard lock(mutex_);
   wish_ = Wish::stop;
   run_->immediate_exit = 1;
+  changed_.notify_all();
   ::pthread_kill(thread_.native_handle(), kick_signal());
 }
 
@@ -146,9 +157,16 @@ void Vcpu::run_until_stopped() {
     if (errno != EINTR && errno != EAGAIN) {
       return give_up(fmt::format("KVM_RUN failed (errno {})", errno));
     }
-    const std::lock_guard lock(mutex_);
-    if (wish_ != Wish::run) return;
+    if (!may_go_on()) return;
   }
+}
+
+bool Vcpu::may_go_on() {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, held_until_, [&] { return wish_ != Wish::run; });
+  if (wish_ != Wish::run) return false;
+  run_->immediate_exit = 0;
+  return true;
 }
 
 bool Vcpu::handle_exit() {

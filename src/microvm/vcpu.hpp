@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "microvm/devices.hpp"
@@ -18,12 +19,16 @@ namespace vmigrate::microvm {
 
 /// Where a vCPU begins: in 32-bit protected mode, flat, without paging and interrupts.
 struct Start {
-  std::uint32_t entry = 0;   ///< EIP
-  std::uint32_t stack = 0;   ///< ESP
-  std::uint32_t number = 0;  ///< EBX: which vCPU it is
-  std::uint32_t vcpus = 0;   ///< ESI: how many there are
-  std::uint32_t first = 0;   ///< ECX: what the guest makes of it
-  std::uint32_t second = 0;  ///< EDX
+  std::uint16_t code_selector = 0x08;
+  std::uint16_t data_selector = 0x10;
+  std::uint32_t descriptor_table = 0;  ///< guest address
+  std::uint16_t descriptor_bytes = 0;  ///< 0: there is none yet, and segments cannot be loaded
+  std::uint32_t entry = 0;             ///< EIP
+  std::uint32_t stack = 0;             ///< ESP
+  std::uint32_t number = 0;            ///< EBX: which vCPU it is
+  std::uint32_t vcpus = 0;             ///< ESI: how many there are; of Linux: where its parameters are
+  std::uint32_t first = 0;             ///< ECX: what the guest makes of it
+  std::uint32_t second = 0;            ///< EDX
 };
 
 /// One vCPU and the thread that runs it ("vcpu-N"). Made stopped.
@@ -40,6 +45,8 @@ class Vcpu {
   int file() const { return file_.get(); }
 
   void resume();
+  /// It does not run before then, unless it is asked to stop.
+  void hold(MonotonicTime until);
   /// Asks it to stop; await_stopped() waits until it has.
   void ask_to_stop();
   void await_stopped();
@@ -52,6 +59,8 @@ class Vcpu {
   void run();
   bool await_wish_to_run();
   void run_until_stopped();
+  /// After KVM_RUN was interrupted: waits until it may go on. False: it is to stop.
+  bool may_go_on();
   /// False: it cannot go on.
   bool handle_exit();
   void handle_port();
@@ -67,6 +76,7 @@ class Vcpu {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Wish wish_ = Wish::stop;
+  MonotonicTime held_until_;
   bool stopped_ = true;  ///< only its own thread changes it: it alone knows whether it runs
   std::string failure_;
   std::jthread thread_;

@@ -54,6 +54,18 @@ Result<> set_cpuid(int kvm, int vcpu, std::uint32_t number) {
   return {};
 }
 
+/// The boot protocol's 32-bit entry: ESI has the parameters' address; EBX, EBP and EDI are zero.
+Start start_of_linux(const Image& image) {
+  Start start;
+  start.code_selector = 0x10;
+  start.data_selector = 0x18;
+  start.descriptor_table = image.linux_start->descriptor_table;
+  start.descriptor_bytes = image.linux_start->descriptor_bytes;
+  start.entry = image.entry;
+  start.vcpus = image.linux_start->parameters;
+  return start;
+}
+
 }  // namespace
 
 std::vector<Memory> memory_with_hole(std::uint64_t size) {
@@ -74,6 +86,7 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachine::create(const Configurati
 }
 
 VirtualMachine::~VirtualMachine() {
+  throttle_.set({});
   vcpus_.clear();  // their threads use the rest
 }
 
@@ -155,6 +168,10 @@ Result<> VirtualMachine::make_machine() {
 }
 
 Result<> VirtualMachine::boot(const Image& image, std::uint32_t first, std::uint32_t second) {
+  if (image.linux_start && configuration_.vcpus > 1) {
+    return fail(ErrorCode::usage, "a Linux kernel is told of one vCPU only, there being no table of them",
+                "give the VM one vCPU");
+  }
   for (const auto& part : image.parts) {
     auto* memory = find(part.guest_address, part.size);
     if (memory == nullptr) {
@@ -164,9 +181,15 @@ Result<> VirtualMachine::boot(const Image& image, std::uint32_t first, std::uint
     std::memset(memory, 0, part.size);
     std::memcpy(memory, part.content.data(), part.content.size());
   }
+  if (image.linux_start) return vcpus_.front()->set_start(start_of_linux(image));
   for (std::uint32_t number = 0; number < configuration_.vcpus; ++number) {
-    const Start start{image.entry, kStackTop - number * kStackSize, number, configuration_.vcpus, first,
-                      second};
+    Start start;
+    start.entry = image.entry;
+    start.stack = kStackTop - number * kStackSize;
+    start.number = number;
+    start.vcpus = configuration_.vcpus;
+    start.first = first;
+    start.second = second;
     if (auto set = vcpus_[number]->set_start(start); !set) return set;
   }
   return {};
@@ -183,6 +206,10 @@ void VirtualMachine::stop() {
   for (const auto& vcpu : vcpus_) vcpu->await_stopped();
   devices_.stop(std::chrono::steady_clock::now());
   running_ = false;
+}
+
+void VirtualMachine::hold(MonotonicTime until) const {
+  for (const auto& vcpu : vcpus_) vcpu->hold(until);
 }
 
 std::string VirtualMachine::failure() const {

@@ -15,6 +15,7 @@
 #include "microvm/devices.hpp"
 #include "microvm/image.hpp"
 #include "microvm/mapped_memory.hpp"
+#include "microvm/throttle.hpp"
 #include "microvm/vcpu.hpp"
 #include "vmigrate/kvm.hpp"
 
@@ -28,7 +29,7 @@ class VirtualMachine : public kvm::Vmm {
   static Result<std::unique_ptr<VirtualMachine>> create(const Configuration& configuration);
   ~VirtualMachine() override;
 
-  /// Puts a program into memory and all vCPUs to its beginning.
+  /// Puts a program into memory and all vCPUs to its beginning. A Linux kernel gets no numbers.
   Result<> boot(const Image& image, std::uint32_t first, std::uint32_t second);
   void run();
   void stop();
@@ -54,6 +55,7 @@ class VirtualMachine : public kvm::Vmm {
   Result<ByteBuffer> save_devices() override;
   Result<> load_devices(ByteView state) override;
   Result<> slot_removed(const std::string& name) override;
+  void slow_down(Percent share) override { throttle_.set(share); }
   void progress(const kvm::Progress& progress) override;
 
  private:
@@ -63,6 +65,7 @@ class VirtualMachine : public kvm::Vmm {
   Result<> set_memory(std::size_t slot, std::uint64_t size);
   Result<> add_vcpus();
   Result<> make_machine();
+  void hold(MonotonicTime until) const;
   std::byte* find(std::uint64_t guest_address, std::uint64_t size);
 
   const Configuration configuration_;
@@ -72,6 +75,7 @@ class VirtualMachine : public kvm::Vmm {
   Devices devices_;
   std::optional<kvm::Machine> machine_;
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
+  Throttle throttle_{[this](MonotonicTime until) { hold(until); }};
   std::function<void(const kvm::Progress&)> watcher_;
   std::atomic<bool> running_ = false;
   bool runs_when_resumed_ = false;  ///< pause() found it running

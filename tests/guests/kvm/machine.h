@@ -52,6 +52,7 @@ static inline void barrier(void) {
   __asm__ volatile("" : : : "memory");
 }
 
+#ifndef VMIGRATE_GUEST_HAS_OWN_START
 /* Called on each vCPU: its number, how many there are, and the two numbers that the guest was started with. */
 void guest_main(uint32_t number, uint32_t vcpus, uint32_t first, uint32_t second);
 
@@ -68,5 +69,6 @@ __asm__(
     "1: hlt\n"
     "  jmp 1b\n"
     ".text\n");
+#endif
 
 #endif
