@@ -68,6 +68,7 @@ struct Progress {
   Bytes remaining{};        ///< of this round's memory
   Rate rate{};              ///< of guest memory in the round before; 0 in the first
   bool stopped = false;     ///< this is the last round: the guest is stopped
+  Percent slowdown{};       ///< what Vmm::slow_down() was asked for last
 };
 
 /// What the engine asks of the VMM. All calls come on the thread that is in send() or receive().
@@ -90,7 +91,8 @@ class Vmm {
   virtual Result<> slot_removed(const std::string& name);
 
   /// Memory changes faster than it moves: let the vCPUs run so much less than they would. Never less than
-  /// asked before in the same send(); 0 at its end. Only called if SendOptions::max_slowdown allows it.
+  /// asked before in the same send(); 0 at its end. Only called if SendOptions::max_slowdown allows it, or
+  /// after Machine::slow_down().
   virtual void slow_down(Percent) {}
   /// A round begins, or goes on: several times a second. It may call Cancellation::cancel().
   virtual void progress(const Progress&) {}
@@ -173,7 +175,15 @@ class Machine {
 
   /// The send() that is under way may stop the guest for so long, whatever the rounds have come to. The next
   /// one begins with SendOptions::max_pause again.
-  void allow_pause(Milliseconds pause);
+  ///
+  /// Errors: usage (none is under way: not yet, or not any more).
+  Result<> allow_pause(Milliseconds pause);
+
+  /// The send() that is under way slows the guest at least so far (99% at most), whatever the rounds have
+  /// come to; the next one does not. For a VMM whose moves are paced by somebody else.
+  ///
+  /// Errors: as of allow_pause().
+  Result<> slow_down(Percent slowdown);
 
   /// Takes a VM in. On success this VM is what the source's was when it stopped, and is stopped. On failure
   /// its memory and state are anything: it must not be run. The source hears why, and its guest goes on.

@@ -12,6 +12,7 @@ namespace vmigrate::hypervisor {
 namespace {
 
 constexpr Milliseconds kAnswerPatience{5'000};
+constexpr std::uint32_t kMostSlowdown = 99;
 // A VMM that was told to end is ended.
 constexpr Milliseconds kEndPatience{5'000};
 
@@ -182,6 +183,7 @@ void VmmOutgoingMove::note(const vmm::Progress& told) {
   }
   progress_.pass = told.round();
   progress_.remaining = remaining;
+  progress_.slowdown = Percent{std::min(told.slowdown_percent(), kMostSlowdown)};
 }
 
 Result<MemoryProgress> VmmOutgoingMove::progress() {
@@ -197,8 +199,11 @@ Result<> VmmOutgoingMove::set_max_pause(Milliseconds pause) {
 }
 
 Result<> VmmOutgoingMove::set_slowdown(Percent slowdown) {
+  slowdown = std::min(slowdown, options_.max_slowdown);
   if (slowdown == Percent{0}) return {};
-  return fail(ErrorCode::failed, "its VMM does not slow VMs");
+  vmm::Request request;
+  request.mutable_slow_down()->set_percent(slowdown.count);
+  return vmm_->ask(std::move(request), kAnswerPatience).map([](const auto&) {});
 }
 
 }  // namespace vmigrate::hypervisor

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <utility>
-
 #include "vmigrate/kvm.hpp"
 
 namespace vmigrate::kvm {
@@ -34,13 +32,22 @@ class SlowedGuest {
   explicit SlowedGuest(Vmm& vmm) : vmm_(vmm) {}
   SlowedGuest(const SlowedGuest&) = delete;
   SlowedGuest& operator=(const SlowedGuest&) = delete;
-  ~SlowedGuest() { slow_down(Percent{}); }
-
-  void slow_down(Percent percent) {
-    if (percent != std::exchange(percent_, percent)) vmm_.slow_down(percent);
+  ~SlowedGuest() {
+    if (percent_ != Percent{}) set({});
   }
 
+  /// Never less than before.
+  void slow_down(Percent percent) {
+    if (percent > percent_) set(percent);
+  }
+  Percent percent() const { return percent_; }
+
  private:
+  void set(Percent percent) {
+    percent_ = percent;
+    vmm_.slow_down(percent);
+  }
+
   Vmm& vmm_;
   Percent percent_;
 };

@@ -68,14 +68,19 @@ Result<SendReport> Machine::send(int socket, const SendOptions& options, const C
   if (parts.owner != Owner::own) {
     return fail(ErrorCode::usage, fmt::format("this VM cannot be sent: {}", why_not_own(parts.owner)));
   }
+  parts.wishes.begin();
   auto sent = Sender(parts, socket, options, cancellation).run();
-  parts.allowed_pause = Milliseconds{};
+  parts.wishes.end();
   if (sent) parts.owner = Owner::given;
   return sent;
 }
 
-void Machine::allow_pause(Milliseconds pause) {
-  parts_->parts->allowed_pause = pause;
+Result<> Machine::allow_pause(Milliseconds pause) {
+  return parts_->parts->wishes.allow_pause(pause);
+}
+
+Result<> Machine::slow_down(Percent slowdown) {
+  return parts_->parts->wishes.slow_down(slowdown);
 }
 
 Result<ReceiveReport> Machine::receive(int socket, const Cancellation& cancellation) {

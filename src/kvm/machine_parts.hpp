@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 #include "kvm/host.hpp"
 #include "kvm/slot.hpp"
 #include "kvm/state.hpp"
+#include "kvm/wishes.hpp"
 #include "vmigrate/kvm.hpp"
 
 namespace vmigrate::kvm {
@@ -37,7 +37,7 @@ struct MachineParts {
   std::vector<CpuidEntries> cpuid;  ///< of each vCPU, as they were made or came
   Slots slots;
   std::optional<DirtyRing> ring;
-  std::atomic<Milliseconds> allowed_pause{Milliseconds{}};
+  Wishes wishes;
   /// Turns dirty logging on. A member so that a test can spoil it.
   std::function<Result<std::unique_ptr<DirtyTracker>>()> start_tracking;
   /// Of a send() that succeeded. Turning it off would be part of the pause, and is mostly for nothing: the VM

@@ -119,6 +119,7 @@ Result<> Sender::copy_round() {
   const auto tell = [&] {
     if (since(told) < kTellEvery) return;
     told = SteadyClock::now();
+    slowed_.slow_down(machine_.wishes.slowdown());
     report_progress(false);
   };
   if (auto copied = copier_->copy_live(*tracker_, tell); !copied) return copied;
@@ -140,13 +141,13 @@ void Sender::note_rate(std::uint64_t pages, std::uint64_t zero_pages, std::chron
 Result<Sender::Next> Sender::decide() {
   const Bytes remaining{copier_->pending() * kPageSize};
   const auto terms = terms_of(options_);
-  const auto limit = std::max(pacing::downtime_limit(round(), terms), machine_.allowed_pause.load());
+  const auto limit = std::max(pacing::downtime_limit(round(), terms), machine_.wishes.pause());
   const auto expected = std::chrono::duration<double>(static_cast<double>(remaining.count) /
                                                       static_cast<double>(rate_.bytes_per_second));
   if (expected <= limit) return Next::stop;
   const auto verdict =
       convergence_.judge(round(), remaining, pacing::is_largest_limit(limit, terms), SteadyClock::now());
-  slowed_.slow_down(verdict.slowdown);
+  slowed_.slow_down(std::max(verdict.slowdown, machine_.wishes.slowdown()));
   if (!verdict.hopeless || options_.on_stall == OnStall::go_on) return Next::another_round;
   if (options_.on_stall == OnStall::pause) return Next::stop;
   return fail(ErrorCode::not_converging,
@@ -159,7 +160,7 @@ Result<Sender::Next> Sender::decide() {
 // and the last look at the dirty log must see that.
 Result<> Sender::stop_and_copy(PausedGuest& guest) {
   const auto begin = SteadyClock::now();
-  deadline_ = begin + options_.patience + machine_.allowed_pause.load();
+  deadline_ = begin + options_.patience + machine_.wishes.pause();
   connection_.finish_by(deadline_);
   if (auto paused = guest.pause(); !paused) return paused;
   report_.stopping = since(begin);
@@ -240,7 +241,7 @@ Result<> Sender::await_loaded() {
 }
 
 void Sender::report_progress(bool stopped) {
-  machine_.vmm->progress({round(), Bytes{copier_->pending() * kPageSize}, rate_, stopped});
+  machine_.vmm->progress({round(), Bytes{copier_->pending() * kPageSize}, rate_, stopped, slowed_.percent()});
 }
 
 }  // namespace vmigrate::kvm

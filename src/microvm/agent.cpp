@@ -224,9 +224,11 @@ Result<> Agent::do_at_once(const vmm::Request& request) {
     case vmm::Request::kPause: return pause();
     case vmm::Request::kResume: return resume();
     case vmm::Request::kAllowPause:
-      if (step_ == Step::sending)
-        vm_->machine().allow_pause(Milliseconds(request.allow_pause().max_pause_ms()));
-      return {};
+      if (!vm_) return fail(ErrorCode::usage, "there is no VM here");
+      return vm_->machine().allow_pause(Milliseconds(request.allow_pause().max_pause_ms()));
+    case vmm::Request::kSlowDown:
+      if (!vm_) return fail(ErrorCode::usage, "there is no VM here");
+      return vm_->machine().slow_down(Percent{request.slow_down().percent()});
     case vmm::Request::kCancel:
       if (cancellation_) cancellation_->cancel();
       return {};
@@ -323,6 +325,7 @@ void Agent::report_progress(const kvm::Progress& progress) {
   told.set_remaining(progress.remaining.count);
   told.set_rate(progress.rate.bytes_per_second);
   told.set_stopped(progress.stopped);
+  told.set_slowdown_percent(progress.slowdown.count);
   (void)tell(message);
 }
 

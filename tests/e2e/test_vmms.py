@@ -122,6 +122,27 @@ def test_or_it_is_paused_for_as_long_as_it_takes(lab, add_vm):
     assert not vm.forks()
 
 
+# Of which pages are written in proportion to how long it runs: 16 MB a second, of which this link takes half.
+LOSES_TIME = 0x80000000
+TOO_FAST = ("--bandwidth", "64Mbit", "--max-pause", "50ms")
+
+
+def test_a_guest_that_may_be_slowed_converges(lab, add_vm):
+    vm = add_vm("web1", 2048, LOSES_TIME | 4000)
+    receipt = move(lab, "web1", "hosta", "hostb", *TOO_FAST, "--max-slowdown", "80%")
+    assert 10 <= receipt["slowdown_percent"] <= 80
+    vm.is_only_on("hostb")
+    assert vm.scan()["bad"] == 0
+    assert not vm.forks()
+
+
+def test_and_does_not_where_it_may_not(lab, add_vm):
+    vm = add_vm("web1", 2048, LOSES_TIME | 4000)
+    answer = vmigrate(lab.host("hosta"), "start", "web1", "hostb", *TOO_FAST)
+    assert answer.returncode == NOT_CONVERGING, answer.stderr
+    vm.is_only_on("hosta")
+
+
 # -- Cancel
 
 def test_cancel_while_memory_moves_and_then_succeed(lab, add_vm):

@@ -80,6 +80,7 @@ class Child {
         description_ = request.create().description();
         state_ = vmm::INCOMING;
         break;
+      case vmm::Request::kSlowDown: tell_slowdown(request.slow_down().percent()); break;
       case vmm::Request::kResume: state_ = vmm::RUNNING; break;
       case vmm::Request::kFinish: over_ = true; break;
       case vmm::Request::kSend: return begin(request.number(), request.send().socket(), true);
@@ -91,6 +92,12 @@ class Child {
       default: break;
     }
     reply(request.number(), "");
+  }
+
+  void tell_slowdown(std::uint32_t percent) {
+    vmm::FromVmm message;
+    message.mutable_event()->mutable_progress()->set_slowdown_percent(percent);
+    (void)vmm::write_message(connection_.get(), message);
   }
 
   void begin(std::uint64_t number, const std::string& path, bool sending) {

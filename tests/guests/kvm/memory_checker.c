@@ -3,7 +3,8 @@
  * (elsewhere), the sequence number (old), or the checksums all over the page (torn).
  *
  *   first   how many pages, from 4 MiB on
- *   second  how many of them to write a second; 0: as many as can be
+ *   second  how many of them to write a second; 0: as many as can be. With the highest bit set as well, what could not
+ *           be written in its millisecond never is: the guest writes less, the less it runs.
  *
  * By index modulo 8: 0 is written once and never again; 1 is now and then made all zeros; the rest is written in random
  * order. Every vCPU has the pages of its own number modulo the number of vCPUs. A table in the same memory says what
@@ -17,6 +18,7 @@
 enum { kFirstPage = 0x400000, kPageSize = 4096, kMostPages = 16384, kMostVcpus = 4, kKinds = 8 };
 enum { kWordsPerPage = 8, kStride = kPageSize / 4 / kWordsPerPage };
 enum { kIndex, kSequence, kChecks };
+static const uint32_t kLosesTime = 0x80000000u;
 /* Pages that are written between two looks at the clock and the console, each of which leaves the guest. */
 enum { kBatch = 16 };
 
@@ -30,6 +32,7 @@ struct vcpu {
 
 static uint32_t written[kMostPages]; /* sequence number of the last write by page; 0: all zeros */
 static struct vcpu vcpus[kMostVcpus];
+static int loses_time;
 static volatile uint32_t scan; /* number of the scan that is asked for */
 
 static uint32_t next_random(uint32_t* state) {
@@ -88,12 +91,13 @@ static void write_some(struct vcpu* vcpu, uint32_t number, uint32_t count, uint3
   }
 }
 
-/* After a pause only what is due for 100 ms. */
+/* After a pause only what is due for 100 ms; of a guest that loses time, 1 ms. */
 static uint32_t due(struct vcpu* vcpu, uint32_t rate) {
   if (rate == 0) return kBatch;
   const uint32_t now = ticks();
+  const uint32_t most = loses_time ? 1 : 100;
   uint32_t passed = now - vcpu->due_from;
-  if (passed > 100) passed = 100;
+  if (passed > most) passed = most;
   const uint32_t writes = rate * passed / 1000;
   if (writes > 0) vcpu->due_from = now;
   return writes;
@@ -143,6 +147,8 @@ void guest_main(uint32_t number, uint32_t count, uint32_t pages, uint32_t rate) 
   struct vcpu* vcpu = &vcpus[number];
   int watching = 0;
   pages -= pages % count;
+  loses_time = (rate & kLosesTime) != 0;
+  rate &= ~kLosesTime;
   vcpu->random = 0x12345u + number;
   vcpu->due_from = ticks();
   for (uint32_t index = number; index < pages; index += count) {
