@@ -30,7 +30,7 @@ constexpr std::uint32_t bit(unsigned number) {
 
 constexpr unsigned kTscDeadline = 24;  // of 1.ECX: KVM does not list it, and has a capability instead
 
-constexpr std::array<FeatureRegister, 12> kRegisters{{
+constexpr std::array<FeatureRegister, 19> kRegisters{{
     {1, 0, Register::ecx,
      "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca "
      "sse4_1 "
@@ -61,8 +61,14 @@ constexpr std::array<FeatureRegister, 12> kRegisters{{
      "arch_capabilities core_capabilities spec_ctrl_ssbd",
      0},
     {7, 1, Register::eax, "sha512 sm3 sm4 - avx_vnni avx512_bf16", 0},
+    {7, 1, Register::ecx, "- - - - - msr_imm", 0},
+    {7, 1, Register::edx,
+     "- - - - avx_vnni_int8 avx_ne_convert - - amx_complex - avx_vnni_int16 - - - prefetchiti - - - - avx10",
+     0},
+    {7, 2, Register::edx, "intel_psfd ipred_ctrl rrsba_ctrl ddpd_u bhi_ctrl mcdt_no", 0},
     {0xd, 0, Register::eax, "x87-state sse-state avx-state bndregs-state bndcsr-state opmask-state zmm-state",
      0},
+    {0xd, 0, Register::edx, "", 0},
     {0xd, 1, Register::eax, "xsaveopt xsavec xgetbv1 xsaves xfd", 0},
     {0x80000001, 0, Register::ecx,
      "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs xop skinit wdt "
@@ -74,10 +80,14 @@ constexpr std::array<FeatureRegister, 12> kRegisters{{
      "fxsr "
      "fxsr_opt pdpe1gb rdtscp - lm 3dnowext 3dnow",
      0},
+    {0x80000007, 0, Register::edx, "- - - - - - - - constant_tsc", 0},
     {0x80000008, 0, Register::ebx,
      "clzero irperf xsaveerptr - rdpru - - - - wbnoinvd - - ibpb - ibrs stibp - stibp_always_on - - - - - "
      "amd_ppin ssbd virt_ssbd ssb_no cppc",
      0},
+    {0x80000021, 0, Register::eax,
+     "no_nested_data_bp - lfence_rdtsc - - - null_sel_clr_base - autoibrs no_smm_ctl_msr", 0},
+    {0x24, 0, Register::ebx, "- - - - - - - - - - - - - - - - avx10_128 avx10_256 avx10_512", 0xffff},
     {0x40000001, 0, Register::eax,
      "kvmclock kvm_nopiodelay kvm_mmu_op kvmclock2 kvm_asyncpf kvm_steal_time kvm_pv_eoi kvm_pv_unhalt - "
      "kvm_pv_tlb_flush kvm_asyncpf_vmexit kvm_pv_send_ipi kvm_poll_control kvm_pv_sched_yield "
@@ -122,6 +132,17 @@ unsigned address_bits(const CpuidEntries& entries) {
   return value_of(entries, {0x80000008, 0, Register::eax, {}}) & 0xff;
 }
 
+/// Its version; 0: there is none. A later one has everything that an earlier one has.
+unsigned avx10_version(const CpuidEntries& entries) {
+  return value_of(entries, {0x24, 0, Register::ebx, {}}) & 0xff;
+}
+
+/// Whether any of the hosts has as much as the guest.
+bool reaches(unsigned (*measure)(const CpuidEntries&), const CpuidEntries& guest,
+             const std::vector<CpuidEntries>& hosts) {
+  return std::ranges::any_of(hosts, [&](const auto& host) { return measure(guest) <= measure(host); });
+}
+
 }  // namespace
 
 std::vector<std::string> missing_features(const CpuidEntries& guest, const std::vector<CpuidEntries>& host,
@@ -135,9 +156,11 @@ std::vector<std::string> missing_features(const CpuidEntries& guest, const std::
     }
   }
   if (has(guest, 1, kTscDeadline) && !has_tsc_deadline) missing.emplace_back("tsc_deadline_timer");
-  const auto fits = [&](const CpuidEntries& entries) { return address_bits(guest) <= address_bits(entries); };
-  if (std::none_of(host.begin(), host.end(), fits)) {
+  if (!reaches(address_bits, guest, host)) {
     missing.push_back(fmt::format("physical addresses of {} bits", address_bits(guest)));
+  }
+  if (!reaches(avx10_version, guest, host)) {
+    missing.push_back(fmt::format("version {} of AVX10", avx10_version(guest)));
   }
   return missing;
 }

@@ -9,6 +9,7 @@
 #include "base/file_descriptor.hpp"
 #include "kvm/calls.hpp"
 #include "kvm/counted.hpp"
+#include "kvm/vcpu_state.hpp"
 
 namespace vmigrate::kvm {
 namespace {
@@ -29,9 +30,7 @@ Result<std::vector<std::uint32_t>> read_msr_list(int kvm) {
   Counted<MsrListHead, std::uint32_t> buffer(kMostMsrs);
   if (auto done = call(kvm, kGetMsrIndexList, buffer.head(), "listing MSRs"); !done)
     return fail(done.error());
-  auto msrs = buffer.take(std::min(buffer.head()->count, kMostMsrs));
-  std::sort(msrs.begin(), msrs.end());
-  return msrs;
+  return buffer.take(std::min(buffer.head()->count, kMostMsrs));
 }
 
 // Without KVM_CAP_XSAVE2 (Linux 5.17) the structure has always the same size.
@@ -41,17 +40,48 @@ std::uint32_t xsave_size(int vm) {
                   static_cast<std::uint32_t>(kXsaveSize));
 }
 
+/// Registers that KVM_GET_MSR_INDEX_LIST leaves out although they are a vCPU's own: machine check banks and
+/// memory types. Sources: "Machine-Check Architecture" and "Memory Type Range Registers" in Intel SDM volume
+/// 3A; how many banks there are is the VMM's choice (KVM_X86_SETUP_MCE).
+std::vector<std::uint32_t> unlisted_msrs() {
+  struct Range {
+    std::uint32_t first;
+    std::uint32_t last;
+  };
+  constexpr std::array<Range, 7> ranges{{{0x179, 0x17b},  // machine check: what there is, and its state
+                                         {0x200, 0x20f},  // memory types: variable ranges,
+                                         {0x250, 0x250},  // fixed ones,
+                                         {0x258, 0x259},
+                                         {0x268, 0x26f},
+                                         {0x280, 0x29f},    // machine check: interrupts of the banks,
+                                         {0x400, 0x47f}}};  // and 32 banks of four
+  std::vector<std::uint32_t> msrs{0x2ff};                   // memory types: the default
+  for (const auto& range : ranges) {
+    for (auto msr = range.first; msr <= range.last; ++msr) msrs.push_back(msr);
+  }
+  return msrs;
+}
+
 // Some KVMs show their guests more than they list as supported (one that emulates all instructions shows
 // those of the processor below). So a vCPU is made, given what is listed, and asked what it has.
-Result<CpuidEntries> read_shown_cpuid(int kvm, const CpuidEntries& supported) {
+Result<> look_at_new_vcpu(int kvm, Host& host) {
   const auto vm = call(kvm, KVM_CREATE_VM, 0, "making a VM to look at its CPUID");
   if (!vm) return fail(vm.error());
   const FileDescriptor vm_owner(*vm);
   const auto vcpu = call(*vm, KVM_CREATE_VCPU, 0, "making a vCPU to look at its CPUID");
   if (!vcpu) return fail(vcpu.error());
   const FileDescriptor vcpu_owner(*vcpu);
-  if (auto set = write_cpuid(*vcpu, supported); !set) return fail(set.error());
-  return read_cpuid(*vcpu);
+  if (auto set = write_cpuid(*vcpu, host.supported_cpuid); !set) return set;
+  auto shown = read_cpuid(*vcpu);
+  if (!shown) return fail(shown.error());
+  host.shown_cpuid = std::move(*shown);
+  const auto unlisted = readable_msrs(*vcpu, unlisted_msrs());
+  if (!unlisted) return fail(unlisted.error());
+  host.msrs.insert(host.msrs.end(), unlisted->begin(), unlisted->end());
+  std::ranges::sort(host.msrs);
+  const auto twice = std::ranges::unique(host.msrs);
+  host.msrs.erase(twice.begin(), twice.end());
+  return {};
 }
 
 }  // namespace
@@ -61,13 +91,11 @@ Result<Host> look_at_host(int kvm, int vm) {
   auto supported = read_entries(kvm, kGetSupportedCpuid, "reading what CPUID this host supports");
   if (!supported) return fail(supported.error());
   host.supported_cpuid = std::move(*supported);
-  auto shown = read_shown_cpuid(kvm, host.supported_cpuid);
-  if (!shown) return fail(shown.error());
-  host.shown_cpuid = std::move(*shown);
   host.processor_vendor = vendor_of(host.supported_cpuid);
   auto msrs = read_msr_list(kvm);
   if (!msrs) return fail(msrs.error());
   host.msrs = std::move(*msrs);
+  if (auto looked = look_at_new_vcpu(kvm, host); !looked) return fail(looked.error());
   host.xsave_size = xsave_size(vm);
   host.can_scale_tsc = extension(vm, KVM_CAP_TSC_CONTROL) != 0;
   host.has_tsc_deadline = extension(vm, KVM_CAP_TSC_DEADLINE_TIMER) != 0;

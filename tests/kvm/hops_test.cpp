@@ -5,6 +5,8 @@
 #include <linux/kvm.h>
 
 #include "fixture.hpp"
+#include "kvm/calls.hpp"
+#include "kvm/counted.hpp"
 #include "kvm/sender.hpp"
 
 namespace vmigrate::kvm {
@@ -141,6 +143,44 @@ TEST_F(Hops, GoesOnThoughItIsWrittenTo) {
   options.bandwidth = Rate{20'000'000};
   auto vm = hop(start(usual(), "page_writer", 4, 3000, "writing"), options);
   EXPECT_EQ(vm->failure(), "");
+}
+
+Result<std::uint64_t> read_msr(const VirtualMachine& vm, std::uint32_t index) {
+  Counted<MsrHead, kvm_msr_entry> buffer(1);
+  const kvm_msr_entry entry{index, 0, 0};
+  buffer.put(&entry, 1);
+  const auto read = call(vm.description().vcpus.front(), kGetMsrs, buffer.head(), "reading an MSR");
+  if (!read || *read != 1) return fail(ErrorCode::failed, fmt::format("MSR {:#x} cannot be read", index));
+  return buffer.take(1)[0].data;
+}
+
+void write_msr(const VirtualMachine& vm, std::uint32_t index, std::uint64_t value) {
+  Counted<MsrHead, kvm_msr_entry> buffer(1);
+  const kvm_msr_entry entry{index, 0, value};
+  buffer.put(&entry, 1);
+  const auto written = call(vm.description().vcpus.front(), kSetMsrs, buffer.head(), "writing an MSR");
+  ASSERT_TRUE(written && *written == 1) << fmt::format("MSR {:#x}", index);
+}
+
+// KVM does not list these.
+TEST_F(Hops, MemoryTypesAndMachineChecksGoOn) {
+  const std::map<std::uint32_t, std::uint64_t> values{{0x2ff, 0xc06},
+                                                      {0x250, 0x0606060606060606},
+                                                      {0x26f, 0x0505050505050505},
+                                                      {0x202, 0x80000000},
+                                                      {0x17a, 4},
+                                                      {0x401, 0x8000000000000001},
+                                                      {0x47e, 0x1234}};
+  auto vm = start_checker(usual());
+  vm->stop();
+  for (const auto& [index, value] : values) write_msr(*vm, index, value);
+  vm->run();
+  vm = hop(std::move(vm));
+  for (const auto& [index, value] : values) {
+    const auto read = read_msr(*vm, index);
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, value) << fmt::format("MSR {:#x}", index);
+  }
 }
 
 TEST_F(Hops, WhatWasTypedIsReadByTheTwin) {

@@ -1,3 +1,5 @@
+#include <array>
+
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -118,6 +120,27 @@ TEST(CpuFeatures, AreNamed) {
   EXPECT_TRUE(missing_features({entry(1, 0, 0, 1U << 24, 0)}, {host}, true).empty());
   EXPECT_EQ(missing_features({entry(7, 0, 0, 0, 1U << 15)}, {host}, true),
             std::vector<std::string>{"CPUID 0x7.0 EDX bit 15"});
+  // Whatever says that something is there is looked at, named or not.
+  struct Leaf {
+    std::uint32_t function;
+    std::uint32_t index;
+    unsigned where;  // EAX, EBX, ECX, EDX
+  };
+  for (const auto& leaf : {Leaf{7, 1, 0}, Leaf{7, 1, 2}, Leaf{7, 1, 3}, Leaf{7, 2, 3}, Leaf{0xd, 0, 3},
+                           Leaf{0xd, 1, 0}, Leaf{0x80000007, 0, 3}, Leaf{0x80000021, 0, 0}}) {
+    std::array<std::uint32_t, 4> registers{};
+    registers[leaf.where] = 1U << 8;
+    auto one = entry(leaf.function, registers[0], registers[1], registers[2], registers[3]);
+    one.index = leaf.index;
+    one.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+    EXPECT_EQ(missing_features({one}, {host}, true).size(), 1U) << std::hex << leaf.function;
+  }
+  const CpuidEntries second{entry(0x24, 0, 2 | 1U << 17, 0, 0), entry(0x80000008, 40, 0, 0, 0)};
+  const CpuidEntries first{entry(0x24, 0, 1 | 1U << 17, 0, 0), entry(0x80000008, 40, 0, 0, 0)};
+  EXPECT_EQ(missing_features(second, {first}, true), std::vector<std::string>{"version 2 of AVX10"});
+  EXPECT_TRUE(missing_features(first, {second}, true).empty());
+  EXPECT_EQ(missing_features({entry(0x24, 0, 1 | 1U << 18, 0, 0)}, {second}, true),
+            std::vector<std::string>{"avx10_512"});
   EXPECT_EQ(nesting_feature({entry(0x80000001, 0, 0, 1U << 2, 0)}), "svm");
 }
 
