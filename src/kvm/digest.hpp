@@ -5,7 +5,8 @@
 #include <memory>
 #include <string>
 
-#include <xxhash.h>
+// With the widest registers that the processor has.
+#include <xxh_x86dispatch.h>
 
 #include "base/bytes.hpp"
 

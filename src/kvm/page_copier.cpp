@@ -85,6 +85,7 @@ void PageCopier::copy_word(std::size_t block, std::size_t index) {
     } else {
       output_.composer().page(block, offset, {content, kPageSize});
       ++pages_;
+      output_.sum_up();
     }
   }
 }

@@ -14,6 +14,12 @@ StreamOutput::StreamOutput(Connection& connection, Rate bandwidth)
   composer_.reserve(kRoom);
 }
 
+void StreamOutput::sum_up() {
+  const ByteView bytes = composer_.output();
+  digester_.update(bytes.subspan(summed_up_));
+  summed_up_ = bytes.size();
+}
+
 Result<> StreamOutput::send_if_full() {
   if (composer_.output().size() < kPiece) return {};
   return send();
@@ -22,10 +28,11 @@ Result<> StreamOutput::send_if_full() {
 Result<> StreamOutput::send() {
   const ByteView bytes = composer_.output();
   if (bytes.empty()) return {};
-  digester_.update(bytes);
+  sum_up();
   if (auto sent = connection_.write(bytes); !sent) return sent;
   const auto next = limit_.after(bytes.size(), std::chrono::steady_clock::now());
   composer_.clear_output();
+  summed_up_ = 0;
   return connection_.wait_until(next);
 }
 

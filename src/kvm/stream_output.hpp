@@ -15,6 +15,8 @@ class StreamOutput {
   StreamOutput(Connection& connection, Rate bandwidth);
 
   stream::Composer& composer() { return composer_; }
+  /// Sums up what was composed since the last time: at best while it is in a core's nearest cache.
+  void sum_up();
   /// Sends what was composed if that is enough to be worth a system call.
   Result<> send_if_full();
   Result<> send();
@@ -30,6 +32,7 @@ class StreamOutput {
   SendLimit limit_;
   stream::Composer composer_;
   Digester digester_;
+  std::size_t summed_up_ = 0;  ///< of what is composed and not sent
 };
 
 }  // namespace vmigrate::kvm
