@@ -71,7 +71,7 @@ tl::unexpected<Error> nobody_waits(const std::string& kind, const std::string& h
 }  // namespace
 
 Result<std::unique_ptr<VmmHypervisor>> VmmHypervisor::create(const VmmOptions& options) {
-  auto server = VmmServer::create(options.socket, options.books, options.veto);
+  auto server = VmmServer::create(options.socket, options.books, options.veto, options.hello_patience);
   if (!server) return fail(server.error());
   return std::unique_ptr<VmmHypervisor>(new VmmHypervisor(std::move(*server), options.host));
 }

@@ -17,6 +17,8 @@ struct VmmOptions {
   std::string host;    ///< this host's name in findings
   /// Why a VM that registers must not run here; nothing when it may. Not asked about VMs that are on record.
   std::function<std::optional<Error>(const VmId&)> veto = [](const VmId&) { return std::nullopt; };
+  /// How long one that connects may take to say who it is.
+  Milliseconds hello_patience{10'000};
 };
 
 /// VMs of programs that run KVM guests themselves and have registered (proto/vmigrate/vmm.proto). They have

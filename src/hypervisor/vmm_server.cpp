@@ -47,15 +47,15 @@ std::string in_words(const VmmRecord& record) {
 }  // namespace
 
 Result<std::unique_ptr<VmmServer>> VmmServer::create(const std::string& socket, const std::string& books,
-                                                     Veto veto) {
+                                                     Veto veto, Milliseconds hello_patience) {
   auto opened = VmmBooks::open(books);
   if (!opened) return fail(opened.error());
   auto listener = vmm::Listener::create(socket);
   if (!listener) return fail(listener.error());
   FileDescriptor wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup) return fail_errno("making an event", errno);
-  auto server = std::unique_ptr<VmmServer>(
-      new VmmServer(std::move(*listener), std::move(*opened), std::move(wakeup), std::move(veto)));
+  auto server = std::unique_ptr<VmmServer>(new VmmServer(std::move(*listener), std::move(*opened),
+                                                         std::move(wakeup), std::move(veto), hello_patience));
   if (auto recalled = server->recall(); !recalled) return fail(recalled.error());
   server->thread_ = std::jthread([raw = server.get()](const std::stop_token& stop) { raw->run(stop); });
   return server;
@@ -182,7 +182,13 @@ void VmmServer::wait_for_anything() {
       files.push_back({known.vmm->process().file(), POLLIN, 0});
     }
   }
-  ::poll(files.data(), files.size(), -1);
+  ::poll(files.data(), files.size(), time_to_wait());
+}
+
+int VmmServer::time_to_wait() const {
+  if (newcomers_.empty()) return -1;
+  const auto left = newcomers_.front().deadline - std::chrono::steady_clock::now();
+  return static_cast<int>(std::max<std::int64_t>(std::chrono::ceil<Milliseconds>(left).count(), 0));
 }
 
 void VmmServer::take_newcomers() {
@@ -190,7 +196,9 @@ void VmmServer::take_newcomers() {
   while (::poll(&waiting, 1, 0) == 1 && waiting.revents == POLLIN) {
     auto socket = listener_.accept();
     if (!socket) return;
-    if (newcomers_.size() < kMostNewcomers) newcomers_.push_back({std::move(*socket), {}});
+    // Whoever is there for longest and has said nothing makes room: a VMM says who it is at once.
+    if (newcomers_.size() == kMostNewcomers) newcomers_.pop_front();
+    newcomers_.push_back({std::move(*socket), std::chrono::steady_clock::now() + hello_patience_});
   }
 }
 
@@ -199,7 +207,8 @@ bool VmmServer::hear(Newcomer& newcomer) {
   const auto message = newcomer.frames.next<vmm::FromVmm>();
   if (!message || !open) return false;
   // One that has gone is not registered: its number may be another process's by now.
-  if (!*message || !*open) return *open;
+  if (!*open) return false;
+  if (!*message) return std::chrono::steady_clock::now() < newcomer.deadline;
   const auto registered = register_vmm((*message)->hello(), newcomer);
   if (registered) return false;
   spdlog::warn("a VMM is turned away: {}", registered.error().message);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "base/identifiers.hpp"
@@ -26,10 +27,10 @@ namespace vmigrate::hypervisor {
 class VmmServer {
  public:
   /// `books`: the folder of VmmBooks. What is in them is known from the beginning, connected or not.
-  /// `veto`: see VmmOptions.
+  /// `veto`, `hello_patience`: see VmmOptions.
   using Veto = std::function<std::optional<Error>(const VmId&)>;
   static Result<std::unique_ptr<VmmServer>> create(const std::string& socket, const std::string& books,
-                                                   Veto veto);
+                                                   Veto veto, Milliseconds hello_patience);
   ~VmmServer();
   VmmServer(const VmmServer&) = delete;
   VmmServer& operator=(const VmmServer&) = delete;
@@ -54,7 +55,8 @@ class VmmServer {
   /// One that has not said who it is.
   struct Newcomer {
     FileDescriptor socket;
-    vmm::Frames frames;
+    MonotonicTime deadline;
+    vmm::Frames frames{};
   };
   struct Known {
     std::shared_ptr<Vmm> vmm;
@@ -62,14 +64,18 @@ class VmmServer {
     bool borrowed = false;
   };
 
-  VmmServer(vmm::Listener listener, VmmBooks books, FileDescriptor wakeup, Veto veto)
+  VmmServer(vmm::Listener listener, VmmBooks books, FileDescriptor wakeup, Veto veto,
+            Milliseconds hello_patience)
       : listener_(std::move(listener)),
         books_(std::move(books)),
         wakeup_(std::move(wakeup)),
-        veto_(std::move(veto)) {}
+        veto_(std::move(veto)),
+        hello_patience_(hello_patience) {}
   Result<> recall();
   void run(const std::stop_token& stop);
   void wait_for_anything();
+  /// Milliseconds until the first of the newcomers is late; -1: there is none.
+  int time_to_wait() const;
   void take_newcomers();
   /// False: it is done with.
   bool hear(Newcomer& newcomer);
@@ -84,6 +90,7 @@ class VmmServer {
   const VmmBooks books_;
   const FileDescriptor wakeup_;
   const Veto veto_;
+  const Milliseconds hello_patience_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::list<Known> known_;
