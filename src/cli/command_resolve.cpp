@@ -15,6 +15,12 @@ struct Arguments {
   bool run_here = false;  ///< has to be said, since it is the only choice there is
 };
 
+std::string may_be_started(const control::Migration& migration) {
+  if (migration.vmm().empty())
+    return fmt::format("{0} may be started here again: virsh start {0}\n", migration.vm());
+  return fmt::format("{} may be started here again, by {}\n", migration.vm(), migration.vmm());
+}
+
 int resolve(const Context& context, const Arguments& arguments) {
   control::Request request;
   request.mutable_resolve()->set_vm(arguments.vm);
@@ -24,7 +30,7 @@ int resolve(const Context& context, const Arguments& arguments) {
     make_printable(&printable);
     print_result(context, response.migration(), render_migration(printable, context.result_style));
     if (response.migration().phase() == control::COMPLETED) {
-      print_message(fmt::format("{0} may be started here again: virsh start {0}\n", printable.vm()));
+      print_message(may_be_started(printable));
     } else if (!has_ended(response.migration().phase())) {
       print_message(fmt::format("see how it ends: vmigrate watch {}\n", printable.vm()));
     }

@@ -100,6 +100,7 @@ control::Migration to_proto(const migration::Report& report) {
   if (report.error) *to.mutable_error() = to_proto(*report.error, whereabouts(report));
   to.set_requested_by(report.requested_by);
   to.set_vm_runs_on(report.vm_runs_on);
+  to.set_vmm(report.vmm);
   return to;
 }
 

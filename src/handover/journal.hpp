@@ -33,6 +33,8 @@ struct Record {
   bool keeps_definition = false;
   /// Destination, what a source that asks is told: the hypervisor's answer (running) or the reason (refused).
   std::string result{};
+  /// Which VMM has the VM; empty: libvirt has, or the record is older than this is written down.
+  std::string vmm{};
 
   bool operator==(const Record&) const = default;
 };

@@ -22,13 +22,18 @@ constexpr const char* kSchema = R"sql(
     runs INTEGER NOT NULL,
     keeps_definition INTEGER NOT NULL,
     result BLOB NOT NULL,
+    vmm TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (migration, role)
   ) STRICT;
   CREATE INDEX IF NOT EXISTS promises_of_vm ON promises (vm, epoch);
 )sql";
 
 constexpr const char* kColumns =
-    "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition, result";
+    "migration, role, vm, vm_name, epoch, peer, state, runs, keeps_definition, result, vmm";
+
+// Of journals that were begun before a column was there.
+constexpr const char* kHasVmm = "SELECT 1 FROM pragma_table_info('promises') WHERE name = 'vmm'";
+constexpr const char* kAddVmm = "ALTER TABLE promises ADD COLUMN vmm TEXT NOT NULL DEFAULT ''";
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const { ::sqlite3_close(database); }
@@ -71,6 +76,7 @@ Result<Record> read_record(sqlite3_stmt* row) {
   const auto* result = static_cast<const char*>(::sqlite3_column_blob(row, 9));
   if (result != nullptr)
     record.result.assign(result, static_cast<std::size_t>(::sqlite3_column_bytes(row, 9)));
+  record.vmm = text_column(row, 10);
   return record;
 }
 
@@ -87,7 +93,7 @@ class SqliteJournal : public Journal {
   Result<> write(const Record& record) override {
     const std::lock_guard lock(mutex_);
     auto statement = prepare(std::string("INSERT OR REPLACE INTO promises (") + kColumns +
-                             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+                             ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
     if (!statement) return fail(statement.error());
     sqlite3_stmt* row = statement->get();
     bind(row, 1, record.migration.text());
@@ -100,6 +106,7 @@ class SqliteJournal : public Journal {
     ::sqlite3_bind_int(row, 8, record.runs ? 1 : 0);
     ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
     ::sqlite3_bind_blob(row, 10, record.result.data(), static_cast<int>(record.result.size()), SQLITE_STATIC);
+    bind(row, 11, record.vmm);
     if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
     // Only where the VM runs for certain: what is about to come may be refused, and then what was here before
     // it says whose the VM is.
@@ -182,6 +189,17 @@ class SqliteJournal : public Journal {
   Database database_;
 };
 
+bool prepare_tables(sqlite3* database) {
+  if (::sqlite3_exec(database, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) return false;
+  bool has_vmm = false;
+  const auto note = [](void* has, int, char**, char**) {
+    *static_cast<bool*>(has) = true;
+    return 0;
+  };
+  if (::sqlite3_exec(database, kHasVmm, note, &has_vmm, nullptr) != SQLITE_OK) return false;
+  return has_vmm || ::sqlite3_exec(database, kAddVmm, nullptr, nullptr, nullptr) == SQLITE_OK;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Journal>> open_journal(const std::string& path) {
@@ -189,7 +207,7 @@ Result<std::unique_ptr<Journal>> open_journal(const std::string& path) {
   const int status = ::sqlite3_open_v2(
       path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
   Database database(raw);
-  if (status != SQLITE_OK || ::sqlite3_exec(raw, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
+  if (status != SQLITE_OK || !prepare_tables(raw)) {
     return fail(journal_error(raw, "cannot open").value().in(path));
   }
   return std::make_unique<SqliteJournal>(std::move(database));

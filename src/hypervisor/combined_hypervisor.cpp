@@ -14,6 +14,13 @@ Hypervisor& CombinedHypervisor::of(const DomainDescription& domain) {
   return libvirt_;
 }
 
+// When the VMM has ended nothing here tells any more whose its VM was; and libvirt, which never had it, may
+// be down.
+Hypervisor& CombinedHypervisor::for_vms_of(const std::string& vmm) {
+  if (vmm.empty()) return *this;
+  return vmms_;
+}
+
 Result<std::vector<DomainSummary>> CombinedHypervisor::list() {
   auto all = libvirt_.list();
   if (!all) return all;

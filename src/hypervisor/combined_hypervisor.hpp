@@ -11,6 +11,7 @@ class CombinedHypervisor : public Hypervisor {
   /// Both outlive this.
   CombinedHypervisor(Hypervisor& libvirt, VmmHypervisor& vmms) : libvirt_(libvirt), vmms_(vmms) {}
 
+  Hypervisor& for_vms_of(const std::string& vmm) override;
   Result<std::vector<DomainSummary>> list() override;
   Result<DomainDescription> describe(const std::string& name_or_uuid) override;
   Result<DomainState> state(const VmId& vm) override;

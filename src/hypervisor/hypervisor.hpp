@@ -117,6 +117,10 @@ class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
 
+  /// Who alone is asked about a VM of such a VMM (see DomainDescription::vmm), whether that has it still or
+  /// not. Empty: this one.
+  virtual Hypervisor& for_vms_of(const std::string&) { return *this; }
+
   virtual Result<std::vector<DomainSummary>> list() = 0;
   /// By name or UUID.
   virtual Result<DomainDescription> describe(const std::string& name_or_uuid) = 0;

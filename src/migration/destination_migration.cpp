@@ -24,6 +24,7 @@ handover::Record first_record(const Offer& offer) {
   record.vm = offer.domain.id;
   record.vm_name = offer.domain.name;
   record.peer = offer.source_host;
+  record.vmm = offer.domain.vmm;
   record.runs = offer.domain.state == DomainState::running;
   return record;
 }
@@ -121,8 +122,14 @@ Result<> DestinationMigration::reserve() {
   }
   if (offer_.audit_head)
     edges_.audit->note(head_of(peer, *offer_.audit_head, offer_.migration.text()), audit::Keep::every);
-  const auto before = edges_.hypervisor.state(record_.vm);
+  const auto before = hypervisor().state(record_.vm);
   if (!before) return fail(before.error());
+  // Whoever started it since it was looked for would find it taken from under their hands.
+  if (*before != DomainState::absent && *before != DomainState::shut_off) {
+    return fail(ErrorCode::refused,
+                fmt::format("{} is {} on {}", record_.vm_name, hypervisor::to_string(*before), edges_.host),
+                "a VM runs on one host only: find out why there are two");
+  }
   record_.keeps_definition = *before != DomainState::absent;
   const auto epoch = edges_.journal.last_epoch(record_.vm);
   if (!epoch) return fail(epoch.error());
@@ -323,7 +330,7 @@ void DestinationMigration::finish_incoming() {
 }
 
 void DestinationMigration::resume_here() {
-  const auto state = edges_.hypervisor.state(record_.vm);
+  const auto state = hypervisor().state(record_.vm);
   if (!state) {
     spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);
     return retry([this] { resume_here(); });
@@ -336,7 +343,7 @@ void DestinationMigration::resume_here() {
                                 "it may have run: look at its disks before starting it anywhere"}});
   }
   if (record_.runs && *state == DomainState::paused) {
-    if (const auto resumed = edges_.hypervisor.resume(record_.vm); !resumed) {
+    if (const auto resumed = hypervisor().resume(record_.vm); !resumed) {
       spdlog::warn("{}: cannot resume the VM: {}", label(), resumed.error().message);
       return retry([this] { resume_here(); });
     }
@@ -391,7 +398,7 @@ void DestinationMigration::discard_here() {
 
 Result<> DestinationMigration::discard_leftover() {
   // An earlier life of this daemon reserved it and did not commit it: what is left of that is stopped.
-  const auto state = edges_.hypervisor.state(record_.vm);
+  const auto state = hypervisor().state(record_.vm);
   if (!state) return fail(state.error());
   if (*state == DomainState::running) {
     // Not this migration's doing, which never started it here; so it is none of its leftovers.
@@ -400,9 +407,9 @@ Result<> DestinationMigration::discard_leftover() {
         label(), edges_.host);
     return {};
   }
-  if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
+  if (auto destroyed = hypervisor().destroy(record_.vm); !destroyed) return destroyed;
   if (record_.keeps_definition) return {};
-  return edges_.hypervisor.undefine(record_.vm);
+  return hypervisor().undefine(record_.vm);
 }
 
 void DestinationMigration::tell_source() {
@@ -436,6 +443,7 @@ void DestinationMigration::introduce() {
   report_.id = record_.migration;
   report_.vm = record_.vm;
   report_.vm_name = record_.vm_name;
+  report_.vmm = record_.vmm;
   report_.role = handover::Role::destination;
   report_.source_host = record_.peer;
   report_.destination_host = edges_.host;

@@ -81,6 +81,9 @@ class DestinationMigration {
   void introduce();
   void show_state();
 
+  /// Who has, or had, this VM here.
+  hypervisor::Hypervisor& hypervisor() const { return edges_.hypervisor.for_vms_of(record_.vmm); }
+
   const Edges edges_;
   const Offer offer_;
   handover::Record record_;

@@ -89,6 +89,7 @@ struct Report {
   MigrationId id;
   VmId vm;
   std::string vm_name;
+  std::string vmm;  ///< which has it; empty: libvirt
   handover::Role role = handover::Role::source;
   std::string source_host;
   std::string destination_host;

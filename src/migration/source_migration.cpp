@@ -36,6 +36,7 @@ handover::Record first_record(const MigrationId& id, const hypervisor::DomainDes
   record.runs = domain.state == DomainState::running;
   // A VMM's VM has no definition, but whatever starts it is left: no less a reason to veto that.
   record.keeps_definition = options.keep_source_definition || !domain.vmm.empty();
+  record.vmm = domain.vmm;
   return record;
 }
 
@@ -81,6 +82,7 @@ void SourceMigration::introduce() {
   report_.id = record_.migration;
   report_.vm = record_.vm;
   report_.vm_name = record_.vm_name;
+  report_.vmm = record_.vmm;
   report_.role = handover::Role::source;
   report_.source_host = edges_.host;
   report_.destination_host = record_.peer;
@@ -573,14 +575,14 @@ void SourceMigration::answer_hypervisor_loaded() {
   // The destination runs the VM and has lost the words that the hypervisor here waits for. Any other words
   // would make it resume the VM, so its copy has to go first.
   if (runs_here_against_all_promises()) return retry([this] { answer_hypervisor_loaded(); });
-  if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) {
+  if (auto destroyed = hypervisor().destroy(record_.vm); !destroyed) {
     return retry([this] { answer_hypervisor_loaded(); });
   }
   move_->answer_finish({false, {}, "the VM runs on " + record_.peer});
 }
 
 void SourceMigration::reclaim_here() {
-  const auto state = edges_.hypervisor.state(record_.vm);
+  const auto state = hypervisor().state(record_.vm);
   if (!state) {
     spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);
     return retry([this] { reclaim_here(); });
@@ -591,7 +593,7 @@ void SourceMigration::reclaim_here() {
     case DomainState::paused:
     case DomainState::incoming:
       if (record_.runs) {
-        if (const auto resumed = edges_.hypervisor.resume(record_.vm); !resumed) {
+        if (const auto resumed = hypervisor().resume(record_.vm); !resumed) {
           spdlog::warn("{}: cannot resume the VM: {}", label(), resumed.error().message);
           return retry([this] { reclaim_here(); });
         }
@@ -609,7 +611,7 @@ void SourceMigration::reclaim_here() {
 
 bool SourceMigration::runs_here_against_all_promises() {
   // A relinquished copy stands still. One that runs is not it: somebody has started or brought it here since.
-  const auto state = edges_.hypervisor.state(record_.vm);
+  const auto state = hypervisor().state(record_.vm);
   if (!state || *state != DomainState::running) return false;
   doubt({ErrorCode::needs_attention,
          fmt::format("{} was handed over to {} and runs on {}, where somebody has started it since",
@@ -621,9 +623,9 @@ bool SourceMigration::runs_here_against_all_promises() {
 void SourceMigration::remove_copy_here() {
   if (runs_here_against_all_promises()) return retry([this] { remove_copy_here(); });
   const auto removed = [this]() -> Result<> {
-    if (auto destroyed = edges_.hypervisor.destroy(record_.vm); !destroyed) return destroyed;
+    if (auto destroyed = hypervisor().destroy(record_.vm); !destroyed) return destroyed;
     if (record_.keeps_definition) return {};
-    return edges_.hypervisor.undefine(record_.vm);
+    return hypervisor().undefine(record_.vm);
   }();
   if (!removed) {
     spdlog::warn("{}: cannot remove the copy here: {}", label(), removed.error().message);

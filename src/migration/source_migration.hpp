@@ -124,6 +124,9 @@ class SourceMigration {
   void end(Phase phase);
   Receipt receipt() const;
 
+  /// Who has, or had, this VM here.
+  hypervisor::Hypervisor& hypervisor() const { return edges_.hypervisor.for_vms_of(record_.vmm); }
+
   const Edges edges_;
   const StartOptions options_;
   hypervisor::DomainDescription domain_;

@@ -46,7 +46,8 @@ constexpr auto kCompleted = R"json({
     "link_stalled_ms": 0
   },
   "requested_by": "root (uid 0)",
-  "vm_runs_on": "hostb"
+  "vm_runs_on": "hostb",
+  "vmm": ""
 })json";
 
 TEST(Json, FieldsHaveTheirNamesAndOrderInTheSpecification) {

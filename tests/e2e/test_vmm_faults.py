@@ -175,6 +175,21 @@ def test_the_sources_vmm_dies_behind_the_promise(lab, vm):
     is_good_on(lab, vm, "hostb")
 
 
+# -- libvirtd, which has nothing to do with it
+
+def test_libvirtd_is_not_needed_to_end_a_move(lab, vm):
+    source = lab.host("hosta")
+    started = Move(lab, "hosta", "hostb", *SLOWLY)
+    wait_for_phase(source, "MEMORY")
+    source.kill_libvirtd()
+    try:
+        assert started.wait() == 0, started.said
+        processes.wait_until(lambda: list(vm.processes) == ["hostb"], PATIENCE, "the copy on hosta to go")
+    finally:
+        source.start_libvirtd()
+    is_good_on(lab, vm, "hostb")
+
+
 # -- The link
 
 def test_a_short_cut_is_not_noticed(lab, vm):

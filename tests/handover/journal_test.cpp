@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,7 @@ class JournalTest : public testing::Test {
     record.runs = false;
     record.keeps_definition = true;
     record.result = std::string("a\0b", 3);
+    record.vmm = "a-vmm";
     return record;
   }
 
@@ -116,6 +118,30 @@ TEST_F(JournalTest, AReturnThatWasRefusedChangesNothingAboutWhoseTheVmIs) {
   back.state = "running";
   ASSERT_TRUE(journal->write(back));
   EXPECT_FALSE(veto_of_start(*journal, back.vm));
+}
+
+TEST_F(JournalTest, AnOlderOneIsGoneOnWith) {
+  sqlite3* database = nullptr;
+  ASSERT_EQ(::sqlite3_open((folder_ + "/journal.db").c_str(), &database), SQLITE_OK);
+  // As it was before it said whose a VM is.
+  const auto made = ::sqlite3_exec(
+      database,
+      "CREATE TABLE promises (migration TEXT NOT NULL, role INTEGER NOT NULL, vm TEXT NOT NULL,"
+      " vm_name TEXT NOT NULL, epoch INTEGER NOT NULL, peer TEXT NOT NULL, state TEXT NOT NULL,"
+      " runs INTEGER NOT NULL, keeps_definition INTEGER NOT NULL, result BLOB NOT NULL,"
+      " PRIMARY KEY (migration, role)) STRICT;"
+      "INSERT INTO promises VALUES ('123e4567-e89b-12d3-a456-426614174001', 1,"
+      " '123e4567-e89b-12d3-a456-426614174000', 'web1', 3, 'hostb', 'relinquished', 1, 0, x'')",
+      nullptr, nullptr, nullptr);
+  ::sqlite3_close(database);
+  ASSERT_EQ(made, SQLITE_OK);
+  const auto unfinished = open()->unfinished();
+  ASSERT_TRUE(unfinished) << unfinished.error().message;
+  ASSERT_EQ(unfinished->size(), 1U);
+  EXPECT_EQ(unfinished->front().vmm, "");
+  const auto record = sample("preparing");
+  ASSERT_TRUE(open()->write(record));
+  EXPECT_EQ(open()->find(record.migration, Role::source)->value(), record);
 }
 
 TEST_F(JournalTest, ListsWhatIsLeftToDo) {

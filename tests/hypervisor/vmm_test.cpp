@@ -10,6 +10,8 @@
 
 #include "base/bounded_queue.hpp"
 #include "fake_vmm.hpp"
+#include "hypervisor/combined_hypervisor.hpp"
+#include "hypervisor/fake.hpp"
 #include "hypervisor/vmm_hypervisor.hpp"
 #include "vmm/frames.hpp"
 #include "vmm/sockets.hpp"
@@ -51,7 +53,7 @@ struct Host {
       if (vm != handed_over) return std::nullopt;
       return Error{ErrorCode::refused, "it was handed over", ""};
     };
-    auto made = VmmHypervisor::create({socket(), folder + "/vmms", "hosta", veto});
+    auto made = VmmHypervisor::create({socket(), folder + "/vmms", "hosta", veto, hello_patience});
     ASSERT_TRUE(made) << made.error().message;
     hypervisor = std::move(*made);
   }
@@ -69,6 +71,7 @@ struct Host {
 
   std::string folder;
   std::optional<VmId> handed_over;
+  Milliseconds hello_patience{10'000};
   std::unique_ptr<VmmHypervisor> hypervisor;
 };
 
@@ -204,6 +207,45 @@ TEST_F(Vmms, WhatMakesNoSenseIsTurnedAway) {
   const auto vmm = add_vm();
 }
 
+/// A connection that says nothing.
+bool is_open(const FileDescriptor& socket) {
+  char byte = 0;
+  return ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+TEST_F(Vmms, AreNotKeptOutByThoseThatSayNothing) {
+  std::vector<FileDescriptor> silent;
+  for (int i = 0; i < 200; ++i) silent.push_back(std::move(*vmm::connect(source_.socket())));
+  const auto vmm = add_vm();
+  EXPECT_EQ(source_.hypervisor->list()->size(), 1U);
+  // Those that came last are still heard.
+  EXPECT_TRUE(is_open(silent.back()));
+}
+
+TEST_F(Vmms, ThatSayNothingAreNotWaitedForForEver) {
+  source_.stop();
+  source_.hello_patience = Milliseconds(50);
+  source_.start();
+  const auto silent = vmm::connect(source_.socket());
+  ASSERT_TRUE(silent);
+  char byte = 0;
+  EXPECT_EQ(::recv(silent->get(), &byte, 1, 0), 0);
+}
+
+TEST_F(Vmms, ThatHaveEndedAreNotAskedLibvirtAbout) {
+  FakeHypervisor libvirt("hosta", std::make_shared<FakeWorld>());
+  const Error down{ErrorCode::failed, "libvirtd is down", ""};
+  for (const auto step : {FakeStep::state, FakeStep::destroy}) libvirt.script().fail(step, down, 100);
+  CombinedHypervisor both(libvirt, *source_.hypervisor);
+  const auto vmm = add_vm();
+  EXPECT_EQ(*both.for_vms_of(FakeVmm::kKind).state(id_), DomainState::running);
+  vmm->kill();
+  EXPECT_EQ(*both.for_vms_of(FakeVmm::kKind).state(id_), DomainState::absent);
+  EXPECT_TRUE(both.for_vms_of(FakeVmm::kKind).destroy(id_));
+  // Of a VM about which nothing else is known libvirt has to say that it has it not.
+  EXPECT_FALSE(both.for_vms_of("").state(id_));
+}
+
 /// A move between two hosts, wired without daemons.
 class VmmMove : public Vmms {
  protected:
@@ -229,8 +271,8 @@ class VmmMove : public Vmms {
     events.stream_connected = [this](FileDescriptor stream) { streams_.push(std::move(stream)); };
     events.finish_requested = [this](FinishCall call) { finish_.push(std::move(call)); };
     events.ended = [this](Result<> result) { ended_.push(std::move(result)); };
-    auto move = source_.hypervisor->begin_outgoing(domain_, {.runtime_directory = source_.runtime("m")},
-                                                   std::move(events));
+    options_.runtime_directory = source_.runtime("m");
+    auto move = source_.hypervisor->begin_outgoing(domain_, options_, std::move(events));
     ASSERT_TRUE(move) << move.error().message;
     outgoing_ = std::move(*move);
     outgoing_->start();
@@ -260,6 +302,7 @@ class VmmMove : public Vmms {
   std::unique_ptr<FakeVmm> vmm_;
   std::optional<FakeVmm> waiting_;
   DomainDescription domain_;
+  OutgoingOptions options_;
   FinishCall call_;
   BoundedQueue<bool> prepared_{8};
   BoundedQueue<Error> failed_{8};
@@ -334,6 +377,19 @@ TEST_F(VmmMove, WhatHasNotArrivedEndsWithTheMove) {
   incoming_.reset();
   EXPECT_TRUE(comes_true([&] { return waiting_->has_ended(); }));
   EXPECT_EQ(destination_.state(id_), DomainState::absent);
+}
+
+TEST_F(VmmMove, ItIsSlowedAsFarAsIsAllowed) {
+  ASSERT_TRUE(begin_incoming());
+  options_.max_slowdown = Percent{30};
+  begin_outgoing();
+  const auto stream = streams_.pop_until(soon());
+  ASSERT_TRUE(stream);
+  EXPECT_EQ(outgoing_->progress()->slowdown, Percent{});
+  ASSERT_TRUE(outgoing_->set_slowdown(Percent{20}));
+  EXPECT_TRUE(comes_true([&] { return outgoing_->progress()->slowdown == Percent{20}; }));
+  ASSERT_TRUE(outgoing_->set_slowdown(Percent{80}));
+  EXPECT_TRUE(comes_true([&] { return outgoing_->progress()->slowdown == Percent{30}; }));
 }
 
 TEST_F(VmmMove, AVmmThatDiesIsTold) {

@@ -119,6 +119,22 @@ TEST_F(Scenario, ADestinationThatCannotPrepareRefuses) {
   expect_moves(a, b);
 }
 
+TEST_F(Scenario, AVmThatIsStartedAtTheDestinationAfterTheChecksIsNotTakenFromItsOwner) {
+  b.hypervisor.script().hold(FakeStep::state);
+  const auto id = start(a, b);
+  ASSERT_TRUE(b.hypervisor.script().reached(FakeStep::state));
+  auto twin = web1;
+  twin.state = hypervisor::DomainState::paused;
+  b.hypervisor.add(twin);
+  b.hypervisor.script().release(FakeStep::state);
+  const auto report = a.await_end(id);
+  EXPECT_EQ(report.phase, Phase::failed);
+  EXPECT_NE(report.error->message.find("web1 is paused on hostb"), std::string::npos)
+      << report.error->message;
+  EXPECT_EQ(*a.hypervisor.state(web1.id), hypervisor::DomainState::running);
+  EXPECT_EQ(*b.hypervisor.state(web1.id), hypervisor::DomainState::paused);
+}
+
 TEST_F(Scenario, ADestinationThatCannotLoadGivesTheVmBack) {
   b.hypervisor.script().fail(FakeStep::load, kTrouble);
   const auto report = a.await_end(start(a, b));
