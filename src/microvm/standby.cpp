@@ -52,6 +52,13 @@ std::optional<int> reap(pid_t wanted) {
   return code;
 }
 
+/// Whether the child has said that it has a VM: at once, or, once it has ended, for certain.
+bool has_taken(int pipe) {
+  pollfd said{pipe, POLLIN, 0};
+  char word = 0;
+  return ::poll(&said, 1, 0) == 1 && ::read(pipe, &word, 1) == 1;
+}
+
 /// Until the child has a VM, or was killed. Otherwise its exit code.
 std::optional<int> await_taken(pid_t child, int pipe, int signals) {
   for (;;) {
@@ -60,12 +67,11 @@ std::optional<int> await_taken(pid_t child, int pipe, int signals) {
     if (files[1].revents != 0) {
       signalfd_siginfo ignored{};
       (void)!::read(signals, &ignored, sizeof ignored);
-      if (const auto code = reap(child)) return code;
+      // It may have had a VM, and lost it again at once.
+      if (const auto code = reap(child)) return has_taken(pipe) ? std::nullopt : code;
     }
-    char word = 0;
     if (files[0].revents != 0) {
-      if (::read(pipe, &word, 1) == 1 || ::kill(child, 0) != 0) return std::nullopt;
-      files[0].revents = 0;
+      if (has_taken(pipe) || ::kill(child, 0) != 0) return std::nullopt;
       // It has closed the pipe, so it is about to be reaped.
       pollfd gone{signals, POLLIN, 0};
       ::poll(&gone, 1, -1);
