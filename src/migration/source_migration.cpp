@@ -439,7 +439,7 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
 
 void SourceMigration::look_whether_it_stopped() {
   if (window_shortened_ || !record_.runs) return;
-  const auto state = edges_.hypervisor.state(record_.vm);
+  const auto state = hypervisor().state(record_.vm);
   if (!state || *state != DomainState::paused) return;
   spdlog::warn("{}: the VM stands still while the link is lost", label());
   window_shortened_ = true;
