@@ -1,6 +1,7 @@
 #include "daemon/audited_api.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <utility>
 #include <vector>
@@ -22,17 +23,22 @@ constexpr std::size_t kMostEntries = 2000;
 /// Passes everything on, and notes the last answer.
 class AuditingResponder : public control::Responder {
  public:
-  AuditingResponder(std::shared_ptr<control::Responder> responder, audit::Trail& trail, audit::Entry entry,
-                    RequestKind kind)
-      : responder_(std::move(responder)), trail_(trail), entry_(std::move(entry)), kind_(kind) {}
+  AuditingResponder(std::shared_ptr<control::Responder> responder, std::shared_ptr<audit::Trail> trail,
+                    audit::Entry entry, RequestKind kind)
+      : responder_(std::move(responder)), trail_(std::move(trail)), entry_(std::move(entry)), kind_(kind) {}
   ~AuditingResponder() override {
     if (!entry_) return;
+    // Whoever follows a migration may leave before its end.
+    if (begun_) return note(std::move(*entry_), {});
     entry_->result = "failed";
     entry_->reason = "it was not answered";
-    trail_.note(std::move(*entry_), audit::Keep::some);
+    trail_->note(std::move(*entry_), audit::Keep::some);
   }
 
-  void send(control::Response response) override { responder_->send(std::move(response)); }
+  void send(control::Response response) override {
+    begun_ = true;
+    responder_->send(std::move(response));
+  }
   void finish(control::Response response) override {
     // Before the client knows it, or it could look in vain.
     if (auto entry = std::exchange(entry_, std::nullopt)) note(std::move(*entry), response);
@@ -47,12 +53,13 @@ class AuditingResponder : public control::Responder {
     // A migration that has begun is noted by itself, from its begin to its end.
     if (kind_ == RequestKind::start && !response.has_error()) return;
     add_answer(entry, response);
-    trail_.note(std::move(entry), keep(kind_, response));
+    trail_->note(std::move(entry), keep(kind_, response));
   }
 
   const std::shared_ptr<control::Responder> responder_;
-  audit::Trail& trail_;
+  const std::shared_ptr<audit::Trail> trail_;
   std::optional<audit::Entry> entry_;
+  std::atomic<bool> begun_ = false;
   const RequestKind kind_;
 };
 
@@ -65,7 +72,7 @@ void AuditedApi::handle(const control::Request& request, const control::Caller& 
   if (kind == RequestKind::act) {
     auto asked = entry;
     asked.result = "asked";
-    parts_.trail.note(std::move(asked), audit::Keep::some);
+    parts_.trail->note(std::move(asked), audit::Keep::some);
   }
   auto audited =
       std::make_shared<AuditingResponder>(std::move(responder), parts_.trail, std::move(entry), kind);
@@ -85,7 +92,7 @@ void AuditedApi::turned_away(const std::optional<control::Caller>& caller, const
   entry.action = "connect";
   entry.result = "refused";
   entry.reason = why.message;
-  parts_.trail.note(std::move(entry), audit::Keep::some);
+  parts_.trail->note(std::move(entry), audit::Keep::some);
 }
 
 Result<control::Response> AuditedApi::list(const control::Audit& request) {
@@ -93,7 +100,7 @@ Result<control::Response> AuditedApi::list(const control::Audit& request) {
                              request.vm(), request.user()};
   const std::size_t most =
       request.limit() == 0 ? kMostEntries : std::min<std::size_t>(request.limit(), kMostEntries);
-  const auto entries = parts_.trail.list(filter, request.before(), most);
+  const auto entries = parts_.trail->list(filter, request.before(), most);
   if (!entries) return fail(entries.error());
   control::Response response;
   auto* list = response.mutable_audit();
@@ -129,7 +136,7 @@ Result<control::Response> AuditedApi::verify() {
     witness->set_heads(heads->size());
     for (const auto& head : *heads) witnessed.push_back({host, head});
   }
-  const auto verified = parts_.trail.verify(witnessed);
+  const auto verified = parts_.trail->verify(witnessed);
   if (!verified) return fail(verified.error());
   report->set_entries(verified->entries);
   if (verified->head) *report->mutable_head() = to_proto(*verified->head);

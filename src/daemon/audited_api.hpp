@@ -17,7 +17,7 @@ class AuditedApi : public control::RequestHandler {
  public:
   struct Parts {
     control::RequestHandler& api;
-    audit::DurableTrail& trail;
+    std::shared_ptr<audit::DurableTrail> trail;
     migration::Manager& manager;
     const Configuration& configuration;
     const trust::PairedPeers& paired;

@@ -167,7 +167,7 @@ Result<> serve(const Configuration& configuration) {
            **history,
            doctor,
            {**paired, *pairing, *credentials}});
-  AuditedApi audited({api, *trail, manager, configuration, **paired});
+  AuditedApi audited({api, trail, manager, configuration, **paired});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, audited);
   if (!server) return fail(server.error());

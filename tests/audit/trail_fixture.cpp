@@ -23,6 +23,8 @@ void TrailTest::make(int count) const {
 void TrailTest::execute(const std::string& sql) const {
   sqlite3* database = nullptr;
   ASSERT_EQ(::sqlite3_open(path_.c_str(), &database), SQLITE_OK);
+  // Its own writer may be at it just now.
+  ::sqlite3_busy_timeout(database, 30'000);
   EXPECT_EQ(::sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
       << ::sqlite3_errmsg(database);
   ::sqlite3_close(database);

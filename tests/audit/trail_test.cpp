@@ -20,6 +20,8 @@ class Blocked {
  public:
   explicit Blocked(const std::string& path) {
     ::sqlite3_open(path.c_str(), &database_);
+    // Its own writer may be at it just now.
+    ::sqlite3_busy_timeout(database_, 30'000);
     EXPECT_EQ(::sqlite3_exec(database_, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
   }
   ~Blocked() { ::sqlite3_close(database_); }

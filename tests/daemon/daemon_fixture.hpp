@@ -67,6 +67,7 @@ class DaemonTest : public testing::Test {
 
   static control::Request start_request(const std::string& vm = "web1", const std::string& host = "hostb");
 
+  const Clock clock_;
   const TemporaryFolder folder_;
   peer::CertificateAuthority authority_;
   Configuration configuration_;
@@ -89,7 +90,6 @@ class DaemonTest : public testing::Test {
   static migration::Timing quick();
   migration::Edges edges();
 
-  Clock clock_;
   migration::FakeAnnouncer announcer_{"hosta", world_};
   const std::unique_ptr<peer::Dialer> dialer_ = network_.dialer("hosta");
   const std::unique_ptr<handover::Journal> journal_ = *handover::open_journal(folder_.file("hosta.db"));
@@ -108,7 +108,7 @@ class DaemonTest : public testing::Test {
             *history_,
             doctor_,
             {*paired_, *pairing_, credentials_}}};
-  AuditedApi audited_api_{{api_, *trail_, manager_, configuration_, *paired_}};
+  AuditedApi audited_api_{{api_, trail_, manager_, configuration_, *paired_}};
 };
 
 }  // namespace vmigrate::daemon
