@@ -82,7 +82,9 @@ TEST_F(TrailTest, ListsTheNewestOfAVmAUserAndATime) {
   ASSERT_TRUE(trail->record(entry("start", "web1", "bob (uid 1001)")));
   const auto numbers = [&](const Filter& filter, std::uint64_t before, std::size_t most) {
     std::vector<std::uint64_t> result;
-    for (const auto& shown : *trail->list(filter, before, most)) result.push_back(shown.entry.number);
+    const auto list = trail->list(filter, before, most);
+    EXPECT_TRUE(list);
+    for (const auto& shown : *list) result.push_back(shown.entry.number);
     return result;
   };
   EXPECT_THAT(numbers({}, 0, 2), ElementsAre(4, 3));
@@ -124,11 +126,14 @@ TEST_F(TrailTest, ManyWritersMakeOneChain) {
       threads.emplace_back([&trail, writer] {
         for (int i = 0; i < each; ++i) {
           const auto mine = entry(std::to_string(writer) + "." + std::to_string(i));
-          if (i % 4 == 0)
+          if (i % 4 == 0) {
             EXPECT_TRUE(trail->record(mine));
-          else
+          } else {
             trail->note(mine, Keep::every);
-          if (i % 10 == 0) EXPECT_TRUE(trail->verify({}));
+          }
+          if (i % 10 == 0) {
+            EXPECT_TRUE(trail->verify({}));
+          }
         }
       });
     }

@@ -145,7 +145,9 @@ TEST_F(AuditTest, ASecondOfferOfTheSameVmIsNotedAsRefused) {
   a.hypervisor.script().hold(hypervisor::FakeStep::memory);
   const auto id = start(a, b);
   ASSERT_TRUE(a.hypervisor.script().reached(hypervisor::FakeStep::memory));
-  EXPECT_FALSE(a.daemon().start("web1", {.host = "hostb"}));
+  StartOptions options;
+  options.host = "hostb";
+  EXPECT_FALSE(a.daemon().start("web1", options));
   a.hypervisor.script().release(hypervisor::FakeStep::memory);
   EXPECT_EQ(a.await_end(id).phase, Phase::completed);
   // Refusals of people are for who answers them to note: there is one start.
