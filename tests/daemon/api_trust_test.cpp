@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "daemon_fixture.hpp"
+#include "peer/listener.hpp"
 #include "reports.hpp"
 
 namespace vmigrate::daemon {
@@ -99,11 +100,11 @@ TEST_F(ApiTrustTest, ACodeIsShownAndTheEndIsToldWhoeverWaits) {
       std::make_shared<trust::Pairing>(trust::Pairing::Self{.name = "hostc", .port = 7}, theirs);
   const auto credentials = *peer::Credentials::load(
       *trust::ensure_own_identity(other.path(), "hostc", std::chrono::system_clock::now()), theirs, pairing);
-  const auto listener = *peer::Listener::create({credentials, {}, ""}, "127.0.0.1", 0, [](auto) {});
+  const auto listener = peer::Listener::create({credentials, {}, ""}, "127.0.0.1", 0, [](auto) {});
   const auto invitation = *pairing->invite({"hosta", {}, ""});
 
   auto request = pair_request("hostc", invitation->code());
-  request.mutable_pair()->set_address("127.0.0.1:" + std::to_string(listener->port()));
+  request.mutable_pair()->set_address("127.0.0.1:" + std::to_string((*listener)->port()));
   const auto paired = as_root(request);
   ASSERT_TRUE(paired.has_pairing()) << paired.ShortDebugString();
   EXPECT_EQ(paired.pairing().peer().name(), "hostc");
