@@ -136,7 +136,7 @@ TEST_F(ApiTest, ACheckOfAnUnknownVmOrWithoutAnyHostIsNotFound) {
   const auto error = error_of(check_request("web1"));
   EXPECT_EQ(error.code(), 3U);
   EXPECT_EQ(error.vm_state(), "web1 runs on hosta");
-  EXPECT_THAT(error.hint(), HasSubstr("[peers.NAME]"));
+  EXPECT_THAT(error.hint(), HasSubstr("vmigrate pair HOST"));
 }
 
 // --- Hosts and doctor

@@ -173,7 +173,7 @@ TEST_F(DoctorTest, AHostThatKnowsNoOtherIsWarned) {
   configuration_.peers.clear();
   const auto item = examine("hosts");
   EXPECT_EQ(item.verdict(), DoctorItem::WARNING);
-  EXPECT_THAT(item.hint(), HasSubstr("[peers.NAME]"));
+  EXPECT_THAT(item.hint(), HasSubstr("vmigrate pair HOST"));
 }
 
 }  // namespace
