@@ -82,9 +82,9 @@ void add_pair(CLI::App& app, Command* command) {
       "both\n"
       "ways. Nothing else has to be set up but one open port (16510).\n\n"
       "Examples:\n"
-      "  hosta# vmigrate pair hostb                  # shows a code, and waits\n"
-      "  hostb# vmigrate pair hosta --enter-code     # asks for it\n"
-      "  hostb# vmigrate pair hosta --enter-code --address 10.0.0.1");
+      "  vmigrate pair hostb                                     # on hosta: shows a code, and waits\n"
+      "  vmigrate pair hosta --enter-code                        # on hostb: asks for it\n"
+      "  vmigrate pair hosta --enter-code --address 10.0.0.1");
   sub->callback([=] { *command = [=](const Context& context) { return pair(context, *arguments); }; });
 }
 

@@ -21,8 +21,8 @@ using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
 using Words = std::set<std::string>;
 
-const Words kCommands{"start",   "move",  "check",  "list",    "show",    "watch", "cancel",
-                      "history", "hosts", "doctor", "resolve", "version", "audit"};
+const Words kCommands{"start",   "move",  "check", "list",  "show",   "watch",   "cancel", "audit",
+                      "history", "hosts", "pair",  "peers", "doctor", "resolve", "version"};
 
 Words options_in(const std::string& help) {
   const std::regex option("--[a-z-]+");

@@ -125,6 +125,50 @@ TEST_F(QueryTest, TheDoctorsExitCodeSaysWhetherSomethingIsBad) {
   EXPECT_EQ(run_answered({"doctor"}, response).exit_code, 4);
 }
 
+TEST_F(QueryTest, PairShowsTheCodeAndWhereToTypeItAndWaits) {
+  start_daemon();
+  Program program({"pair", "hostb", "--address", "10.0.0.2"}, socket_path());
+  const auto asked = next_request();
+  EXPECT_EQ(asked.request.pair().host(), "hostb");
+  EXPECT_EQ(asked.request.pair().address(), "10.0.0.2");
+  EXPECT_EQ(asked.request.pair().code(), "");
+  control::Response response;
+  response.mutable_pairing()->set_code("1234-5678");
+  response.mutable_pairing()->set_this_host("hosta");
+  response.mutable_pairing()->set_lifetime_ms(600'000);
+  asked.responder->send(response);
+  program.wait_for_error_text("1234-5678");
+  response.mutable_pairing()->clear_code();
+  response.mutable_pairing()->mutable_peer()->set_name("hostb");
+  asked.responder->finish(response);
+  const auto ended = program.wait();
+  EXPECT_EQ(ended.exit_code, 0);
+  EXPECT_THAT(ended.errors, HasSubstr("On hostb, as root:  vmigrate pair hosta --enter-code"));
+  EXPECT_THAT(ended.output, HasSubstr("hosta and hostb trust each other"));
+}
+
+TEST_F(QueryTest, PeersAreListedWithTheReasonForTheirTrust) {
+  control::Response response;
+  auto* paired = response.mutable_peers()->add_peers();
+  paired->set_name("hostb");
+  paired->set_paired(true);
+  paired->set_key(std::string(64, 'a'));
+  response.mutable_peers()->add_peers()->set_name("hostc");
+  const auto text = run_answered({"peers", "list"}, response).output;
+  EXPECT_THAT(text, HasSubstr("paired"));
+  EXPECT_THAT(text, HasSubstr(std::string(16, 'a') + " "));
+  EXPECT_THAT(text, HasSubstr("not paired"));
+}
+
+TEST_F(QueryTest, APeerIsRemovedByName) {
+  control::Request request;
+  control::Response response;
+  response.mutable_peers()->add_peers()->set_name("hostb");
+  EXPECT_EQ(run_answered({"peers", "remove", "hostb"}, response, &request).output,
+            "hostb is trusted no more\n");
+  EXPECT_EQ(request.remove_peer().host(), "hostb");
+}
+
 TEST_F(QueryTest, ResolveCarriesTheAdministratorsWord) {
   control::Request request;
   const auto ended = run_answered({"resolve", "web1", "--run-here", "--i-have-fenced", "hostb"},

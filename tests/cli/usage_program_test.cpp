@@ -43,7 +43,7 @@ TEST_F(UsageTest, WhatMakesNoSenseIsSaidWithTheWayToHelp) {
 
 TEST_F(UsageTest, HelpIsAResultAndComesWithExamples) {
   for (const std::string command : {"start", "move", "check", "list", "show", "watch", "cancel", "history",
-                                    "hosts", "doctor", "resolve", "version"}) {
+                                    "hosts", "pair", "peers", "doctor", "resolve", "version"}) {
     const auto ended = run({command, "--help"});
     EXPECT_EQ(ended.exit_code, 0);
     EXPECT_EQ(ended.errors, "");
