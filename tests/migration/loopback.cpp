@@ -22,6 +22,9 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
   std::atomic<bool> closed = false;
   BoundedQueue<ByteBuffer> queue{kBulkCapacity};
 
+  // Who reads has a window: what the writer's end means for it shows on its own link.
+  std::atomic<bool> reader_waits = false;
+
   void close() {
     closed = true;
     queue.close();
@@ -46,6 +49,8 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
     auto bytes = queue.pop();
     wait();
     if (bytes) return std::move(*bytes);
+    constexpr std::chrono::milliseconds kLook{1};
+    while (reader_waits) std::this_thread::sleep_for(kLook);
     return fail(ErrorCode::unreachable, "the link is down");
   }
 };
@@ -78,7 +83,7 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
   /// From this side. What was sent before still arrives.
   void close() {
     closed_here_ = true;
-    bulk_->close();
+    end_bulk();
     inbox_.close();
     const auto other = other_.lock();
     if (!other) return;
@@ -92,10 +97,13 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
   /// cannot know it.
   void break_link(bool for_good) {
     gone_ = gone_ || for_good;
-    if (window() == Milliseconds(0) || (gone_ && dialled_)) bulk_->close();
+    if (window() == Milliseconds(0)) end_bulk();
     inbox_.push(Letter{});
   }
-  void set_reconnect_window(Milliseconds window) { window_ = window; }
+  void set_reconnect_window(Milliseconds window) {
+    window_ = window;
+    if (!dialled_) bulk_->reader_waits = window > Milliseconds(0);
+  }
   void stop() {
     inbox_.close();
     if (thread_.joinable()) thread_.join();
@@ -110,12 +118,17 @@ class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
   };
 
   Milliseconds window() const { return window_; }
+  void end_bulk() {
+    bulk_->close();
+    if (!dialled_) bulk_->reader_waits = false;
+  }
 
   void deliver() {
     while (auto letter = inbox_.pop()) {
       if (closed_here_) return;
       if (*letter && pass_on(**letter)) continue;
-      bulk_->close();
+      end_bulk();
+      if (const auto other = other_.lock(); other && *letter) other->gone_ = true;
       if (!closed_here_) events_.closed(down());
       return;
     }
