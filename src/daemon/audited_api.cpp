@@ -29,7 +29,10 @@ class AuditingResponder : public control::Responder {
   ~AuditingResponder() override {
     if (!entry_) return;
     // Whoever follows a migration may leave before its end.
-    if (begun_) return note(std::move(*entry_), {});
+    if (begun_) {
+      note(std::move(*entry_), {});
+      return;
+    }
     entry_->result = "failed";
     entry_->reason = "it was not answered";
     trail_->note(std::move(*entry_), audit::Keep::some);
