@@ -36,8 +36,8 @@ bool is_there(const std::string& path) {
 
 /// An error is the reason why the VM must not be started.
 Result<> allow_start(const std::string& configuration_file) {
-  Result<daemon::Configuration> configuration;
-  if (is_there(configuration_file)) configuration = daemon::load_configuration(configuration_file);
+  const Result<daemon::Configuration> configuration =
+      is_there(configuration_file) ? daemon::load_configuration(configuration_file) : daemon::Configuration();
   // Without it one cannot know where it is written which VMs were handed over.
   if (!configuration) return fail(configuration.error());
   const std::string path = configuration->paths.state + "/journal.db";
