@@ -50,13 +50,13 @@ TEST_F(RenderAudit, AnEntrySaysWhoWhatWhenWhereAndWhy) {
   flood->set_count(480);
   EXPECT_EQ(
       render_audit(list, kPlain),
-      "NUMBER  TIME                 WHO                    WHAT     RESULT   VM    WHERE           ID        "
+      "NUMBER  TIME                 WHO                    WHAT     RESULT   VM    WHERE          ID        "
       "WHY\n"
-      "7       2025-11-25 00:00:00  alice (uid 1000)       start    refused  web1  hosta -> hostb  22aabbcc  "
+      "7       2025-11-25 00:00:00  alice (uid 1000)       start    refused  web1  hosta → hostb  22aabbcc  "
       "there is no bridge br0\n"
-      "8       2025-11-25 00:00:01  hostb (10.0.0.2:4711)  head     noted    -     -               -         "
+      "8       2025-11-25 00:00:01  hostb (10.0.0.2:4711)  head     noted    -     -              -         "
       "entry 40 is aaaaaaaaaaaaaaaa\n"
-      "9       2025-11-25 00:00:02  192.0.2.1:7            connect  refused  -     -               -         "
+      "9       2025-11-25 00:00:02  192.0.2.1:7            connect  refused  -     -              -         "
       "no certificate; 480 more, this is the last\n");
   EXPECT_EQ(render_audit({}, kPlain), "there is no such entry\n");
 }
