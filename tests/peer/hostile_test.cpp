@@ -137,7 +137,7 @@ TEST_F(Hostile, WhoeverIsTurnedAwayIsToldOf) {
   EXPECT_THAT(stranger.peer.address, HasSubstr("127.0.0.1:"));
 
   auto unknown = connect(endpoint(authority_.issue("hostc")));
-  EXPECT_TRUE(ask(unknown, hello()));
+  EXPECT_FALSE(ask(unknown, hello()));
   const auto known = *turned_away.pop();
   EXPECT_EQ(known.peer.host, "");
   EXPECT_THAT(known.reason, HasSubstr("hostc, which is no host configured there"));
@@ -145,10 +145,10 @@ TEST_F(Hostile, WhoeverIsTurnedAwayIsToldOf) {
   auto peer = connect();
   wire::Opening wrong;
   wrong.mutable_join()->set_session("none");
-  EXPECT_TRUE(ask(peer, wrong));
+  EXPECT_FALSE(ask(peer, wrong));
   const auto intruder = *turned_away.pop();
   EXPECT_EQ(intruder.peer.host, "hosta");
-  EXPECT_THAT(intruder.reason, HasSubstr("a session that is not its own"));
+  EXPECT_THAT(intruder.reason, HasSubstr("a session that is not known here"));
 
   // Who is let in is not.
   expect_still_listening();
