@@ -84,13 +84,19 @@ TEST_F(AuditProgramTest, PassesOnWhatIsWanted) {
   EXPECT_THAT(wrong.errors, HasSubstr("'yesterday' is no moment"));
 }
 
-TEST_F(AuditProgramTest, VerifyExitsWithWhatWasFound) {
+TEST_F(AuditProgramTest, VerifyExitsWithNothingWhereNothingWasFound) {
   control::Request request;
   EXPECT_EQ(run_answered({"audit", "verify"}, verified("", ""), &request).exit_code, 0);
   EXPECT_TRUE(request.has_audit_verify());
+}
+
+TEST_F(AuditProgramTest, VerifyExitsWithWhatWasFound) {
   const auto found = run_answered({"audit", "verify"}, verified("entry 3 is missing", "it does not answer"));
   EXPECT_EQ(found.exit_code, 4);
   EXPECT_THAT(found.output, HasSubstr("entry 3 is missing"));
+}
+
+TEST_F(AuditProgramTest, VerifyExitsOtherwiseWhereAHostCouldNotBeAsked) {
   EXPECT_EQ(run_answered({"audit", "verify"}, verified("", "it does not answer")).exit_code, 8);
 }
 

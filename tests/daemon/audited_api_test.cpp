@@ -172,7 +172,7 @@ TEST_F(AuditedApiTest, WithoutATrailNothingBeginsAndTheDoctorSaysSo) {
   EXPECT_EQ(ask(waiting_start())->last().migration().phase(), control::COMPLETED);
   EXPECT_EQ(examine("audit trail").verdict(), control::DoctorItem::GOOD);
   // What was refused meanwhile is noted after all.
-  EXPECT_THAT(results(noted("start")), ElementsAre("refused", "accepted", "completed"));
+  EXPECT_THAT(results(noted("start")), ElementsAre("failed", "accepted", "completed"));
 }
 
 TEST_F(AuditedApiTest, ACancelNeedsNoTrail) {

@@ -57,7 +57,7 @@ TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
                                    "|0.0.0.0|16510||||/run/vmigrate/migrated.sock|"
                                    "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
-                                   "yes||300 ms|0 B/s|1 min 0 s|3 s|info|");
+                                   "yes||300 ms|0 B/s|1 min 0 s|3.0 s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -91,7 +91,7 @@ TEST(Configuration, EveryOptionIsTakenOver) {
   )");
   EXPECT_EQ(all_of(configuration),
             "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/vmms|/a/run|/a/state|kvm|"
-            "no|/a/libvirt-sock|1.5 s|250 MB/s|debug|"
+            "no|/a/libvirt-sock|1.5 s|250 MB/s|1 min 0 s|3.0 s|debug|"
             "hostb=10.0.0.2:16510|");
 }
 
@@ -210,7 +210,9 @@ TEST(Configuration, AnUnknownOptionIsRefusedWithItsPlaceAndTheNearestName) {
   const auto error = error_of("[migration]\n\nmax_puase = \"1s\"\n");
   EXPECT_EQ(error.code, ErrorCode::usage);
   EXPECT_EQ(error.message, "migrated.toml:3: [migration] has no option 'max_puase'");
-  EXPECT_EQ(error.hint, "did you mean max_pause? [migration] has max_pause, bandwidth, memory");
+  EXPECT_EQ(error.hint,
+            "did you mean max_pause? [migration] has max_pause, bandwidth, memory, reconnect_window, "
+            "stopped_window");
 }
 
 TEST(Configuration, AnUnknownSectionIsRefused) {

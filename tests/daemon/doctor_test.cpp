@@ -65,7 +65,7 @@ TEST_F(DoctorTest, AHypervisorThatDoesNotAnswerIsBadAndTheRestIsExaminedNeverthe
 TEST_F(DoctorTest, AnExpiredCertificateIsBad) {
   use_certificate({.names = {"hosta"}, .begins = hours(-48), .ends = hours(-1)});
   EXPECT_THAT(bad("certificate").finding(), HasSubstr("has expired"));
-  EXPECT_THAT(bad("certificate").hint(), HasSubstr("new one signed"));
+  EXPECT_THAT(bad("certificate").hint(), HasSubstr("a new one made"));
 }
 
 TEST_F(DoctorTest, ACertificateIsWarnedOfAMonthBeforeItsEnd) {

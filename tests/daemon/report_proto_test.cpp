@@ -25,6 +25,7 @@ migration::Report full_report() {
   report.started = system_clock::time_point(Milliseconds(1'700'000'000'123));
   report.ended = system_clock::time_point(Milliseconds(1'700'000'007'456));
   report.vm_runs_on = "hostb";
+  report.vmm = "/usr/bin/vmm";
   report.error = Error{ErrorCode::not_converging, "why", "what to do"};
   report.progress = {.memory_pass = 1,
                      .memory_total = Bytes{1ULL << 41},
