@@ -79,15 +79,18 @@ def runs_only_on(lab, guest, name):
                          f"{GUEST} to run on {name} alone")
 
 
+def folders_left(host):
+    return [entry for entry in os.listdir(host.inner("/run/vmigrate"))
+            if not entry.startswith(("migrated.sock", "vmms"))]
+
+
 def nothing_left(lab, guest, name):
     """Besides the VM on the one host that has it, and an empty token file beside the disk where the source daemon was
     killed between making and removing it: a later daemon clears those that are an hour old."""
     for host in lab.hosts.values():
         processes.wait_until(lambda: len(host.qemus()) == (host.name == name), PATIENCE, f"{host.name}'s QEMUs to be gone")
         assert (GUEST in host.domains()) == (host.name == name), host.domains()
-        left = [entry for entry in os.listdir(host.inner("/run/vmigrate"))
-                if not entry.startswith(("migrated.sock", "vmms"))]
-        assert not left, left
+        processes.wait_until(lambda: not folders_left(host), PATIENCE, f"{host.name}'s folders of migrations to be gone")
 
 
 @pytest.fixture
