@@ -7,10 +7,10 @@ import tempfile
 import time
 
 import pytest
-from labkit import Lab
+from labkit import Lab, processes
 
 from moving import is_only_on, move, vmigrate
-from test_faults import GUEST, Move, restart, wait_for_phase
+from test_faults import GUEST, PATIENCE, Move, restart, wait_for_phase
 
 USAGE, NOT_FOUND, REFUSED, NOT_ALLOWED, CANCELLED = 2, 3, 4, 5, 6
 WITHIN_A_MINUTE = 60
@@ -170,6 +170,8 @@ def test_the_end_of_trust_ends_a_move_that_is_under_way(lab, guest, remover, rem
         lab.link.shape(None)
     if remover == "hosta":
         assert "hostb was removed from the hosts that hosta trusts" in moving.said
+    # Without a link the source does not wait until the other host has cleared up.
+    processes.wait_until(lambda: [host.name for host in guest.hosts] == ["hosta"], PATIENCE, "what came in to be gone")
     is_only_on(lab, guest, "hosta")
     refused = vmigrate(lab.host("hosta"), "start", GUEST, "hostb")
     assert refused.returncode in (NOT_FOUND, NOT_ALLOWED)
