@@ -1,7 +1,6 @@
 """What test_faults.py does to VMs of libvirt, done to a VM of a VMM: daemons and VMMs die at each step, links are cut.
 The VM must run where docs/protocol.md says, never twice, nothing may be left, and the next try works."""
 
-import os
 import signal
 import time
 
@@ -10,7 +9,7 @@ from labkit import LabError, processes
 from labkit.lab import has_kvm
 
 from moving import move, vmigrate
-from test_faults import (AT_DESTINATION, AT_SOURCE, GUEST, PATIENCE, Move, daemon_of, is_dead, is_stopped, restart,
+from test_faults import (AT_DESTINATION, AT_SOURCE, GUEST, PATIENCE, Move, daemon_of, folders_left, is_dead, is_stopped, restart,
                          wait_for_end, wait_for_phase)
 from vmms import MicroVm, stand_by, started_processes, vms
 
@@ -47,9 +46,7 @@ def nothing_left(lab, name):
         expected = 2 + (host.name == name)
         processes.wait_until(lambda: started_processes(host) == expected, PATIENCE,
                              f"{host.name} to have {expected} VMMs, of which one waits")
-        left = [entry for entry in os.listdir(host.inner("/run/vmigrate"))
-                if not entry.startswith(("migrated.sock", "vmms"))]
-        assert not left, left
+        processes.wait_until(lambda: not folders_left(host), PATIENCE, f"{host.name}'s folders of migrations to be gone")
 
 
 def is_good_on(lab, vm, name):

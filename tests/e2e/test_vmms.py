@@ -124,7 +124,7 @@ def test_or_it_is_paused_for_as_long_as_it_takes(lab, add_vm):
 
 # Of which pages are written in proportion to how long it runs: 16 MB a second, of which this link takes half.
 LOSES_TIME = 0x80000000
-TOO_FAST = ("--bandwidth", "64Mbit", "--max-pause", "50ms")
+TOO_FAST = ("--bandwidth", "32Mbit", "--max-pause", "50ms")
 
 
 def test_a_guest_that_may_be_slowed_converges(lab, add_vm):
