@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 from labkit import Lab  # noqa: E402
 
+from moving import GUEST  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def lab():
@@ -19,6 +21,13 @@ def lab():
     made.up()
     yield made
     made.down()
+
+
+@pytest.fixture(scope="module")
+def guest(lab):
+    made = lab.add_guest(GUEST)
+    yield made
+    lab.remove_guest(GUEST)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 
+GUEST = "web1"
+
 
 def vmigrate(host, *arguments):
     return host.run(host.client_program, *arguments, check=False)

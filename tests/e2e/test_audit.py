@@ -15,13 +15,6 @@ DONE, FAILED, NOT_FOUND, REFUSED, CANCELLED, UNREACHABLE = 0, 1, 3, 4, 6, 8
 ZEROS = "0" * 64
 
 
-@pytest.fixture(scope="module")
-def guest(lab):
-    made = lab.add_guest(GUEST)
-    yield made
-    lab.remove_guest(GUEST)
-
-
 @pytest.fixture(autouse=True)
 def at_home(lab, guest):
     yield

@@ -12,17 +12,11 @@ import pytest
 from labkit import processes
 from labkit.clients import ForkMonitor
 
-GUEST = "web1"
+from moving import GUEST
+
 # Slow enough that a step can be caught in the memory phase, for a guest whose pages mostly are not zero.
 SLOW = "300mbit"
 PATIENCE = 60
-
-
-@pytest.fixture(scope="module")
-def guest(lab):
-    made = lab.add_guest(GUEST)
-    yield made
-    lab.remove_guest(GUEST)
 
 
 class Move:
@@ -79,9 +73,12 @@ def runs_only_on(lab, guest, name):
                          f"{GUEST} to run on {name} alone")
 
 
-def folders_left(host):
-    return [entry for entry in os.listdir(host.inner("/run/vmigrate"))
-            if not entry.startswith(("migrated.sock", "vmms"))]
+def await_no_folders(host):
+    """Those of migrations go when both sides have ended."""
+    def left():
+        return [entry for entry in os.listdir(host.inner("/run/vmigrate"))
+                if not entry.startswith(("migrated.sock", "vmms"))]
+    processes.wait_until(lambda: not left(), PATIENCE, f"{host.name}'s folders of migrations to be gone")
 
 
 def nothing_left(lab, guest, name):
@@ -90,7 +87,7 @@ def nothing_left(lab, guest, name):
     for host in lab.hosts.values():
         processes.wait_until(lambda: len(host.qemus()) == (host.name == name), PATIENCE, f"{host.name}'s QEMUs to be gone")
         assert (GUEST in host.domains()) == (host.name == name), host.domains()
-        processes.wait_until(lambda: not folders_left(host), PATIENCE, f"{host.name}'s folders of migrations to be gone")
+        await_no_folders(host)
 
 
 @pytest.fixture

@@ -24,13 +24,6 @@ def lab():
     made.down()
 
 
-@pytest.fixture(scope="module")
-def guest(lab):
-    made = lab.add_guest(GUEST)
-    yield made
-    lab.remove_guest(GUEST)
-
-
 class Invitation:
     """`vmigrate pair` on a host that shows a code, and waits."""
 

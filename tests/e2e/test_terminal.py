@@ -15,13 +15,6 @@ SLOW = "20mbit"  # the checked pages become a good deal smaller on their way
 MOVING = "memory, pass 1"
 
 
-@pytest.fixture(scope="module")
-def guest(lab):
-    made = lab.add_guest(GUEST)
-    yield made
-    lab.remove_guest(GUEST)
-
-
 @pytest.fixture(autouse=True)
 def slow_link(lab, guest):
     """And the guest back on hosta in the end, by a move that works as ever."""

@@ -9,10 +9,9 @@ import pytest
 from labkit import processes
 from labkit.clients import Pinger
 
-from moving import is_only_on, move, vmigrate
+from moving import GUEST, is_only_on, move, vmigrate
 from test_faults import Move, cancel, wait_for_phase
 
-NAME = "web1"
 PATIENCE = 60
 SLOW = "50mbit"
 ROUTE = "hosta -> hostb"
@@ -26,20 +25,13 @@ def plain_letters(monkeypatch):
     monkeypatch.setenv("LC_ALL", "C")
 
 
-@pytest.fixture(scope="module")
-def guest(lab):
-    made = lab.add_guest(NAME)
-    yield made
-    lab.remove_guest(NAME)
-
-
 @pytest.fixture
 def at_home(lab, guest):
     """Brought back to hosta."""
     yield
     lab.link.shape(None)
     if [host.name for host in guest.running_on] == ["hostb"]:
-        move(lab, NAME, "hostb", "hosta")
+        move(lab, GUEST, "hostb", "hosta")
     is_only_on(lab, guest, "hosta")
 
 
@@ -93,7 +85,7 @@ def is_same_time(text, milliseconds):
 
 
 def the_vm(content):
-    vm, = (vm for vm in content if vm["name"] == NAME)
+    vm, = (vm for vm in content if vm["name"] == GUEST)
     return vm
 
 
@@ -114,7 +106,7 @@ def test_list_tells_who_moves(lab, guest, under_way, name, direction):
     host = lab.host(name)
     content, text = at_one_moment(host, "list")
     vm = the_vm(content["vms"])
-    row, = (row for row in rows(text) if row[0] == NAME)
+    row, = (row for row in rows(text) if row[0] == GUEST)
     assert row[1] == vm["state"]
     assert row[2] == direction + words(vm["migration"])
     assert vm["migration"]["vm_runs_on"] == "hosta"
@@ -124,9 +116,9 @@ def test_list_tells_who_moves(lab, guest, under_way, name, direction):
 
 def test_show_tells_how_it_goes(lab, under_way):
     host = lab.host("hosta")
-    processes.wait_until(lambda: document(host, "show", NAME)["progress"]["wire_rate"] > 0, PATIENCE, "a rate")
-    content, text = at_one_moment(host, "show", NAME)
-    assert text.startswith(f"{NAME}: {ROUTE}\n")
+    processes.wait_until(lambda: document(host, "show", GUEST)["progress"]["wire_rate"] > 0, PATIENCE, "a rate")
+    content, text = at_one_moment(host, "show", GUEST)
+    assert text.startswith(f"{GUEST}: {ROUTE}\n")
     for wanted in (words(content), "runs on   hosta", content["id"], content["requested_by"], "on the wire"):
         assert wanted in text
     progress = content["progress"]
@@ -140,24 +132,24 @@ def test_show_tells_how_it_goes(lab, under_way):
 def test_watch_follows_to_the_end(lab, under_way):
     host = lab.host("hosta")
     lab.link.shape("200mbit")
-    followed = lines(host, "watch", NAME)
+    followed = lines(host, "watch", GUEST)
     places = [PHASES.index(found["phase"]) for found in followed]
     assert places == sorted(places) and followed[0]["phase"] == "MEMORY" and followed[-1]["phase"] == "COMPLETED"
     passes = [found["progress"]["memory_pass"] for found in followed]
     assert passes == sorted(passes)
     assert all(found["vm_runs_on"] == "hosta" for found in followed if found["phase"] == "MEMORY")
-    assert followed[-1] == document(host, "show", NAME)
+    assert followed[-1] == document(host, "show", GUEST)
     assert len({found["id"] for found in followed}) == 1
 
 
 def test_watch_without_a_terminal_prints_lines(lab, under_way):
     host = lab.host("hosta")
     lab.link.shape("200mbit")
-    answer = vmigrate(host, "watch", NAME)
+    answer = vmigrate(host, "watch", GUEST)
     assert answer.returncode == 0
     assert "\x1b" not in answer.stderr + answer.stdout
-    assert f"{NAME} -> hostb: memory" in answer.stderr
-    assert answer.stdout.startswith(f"{NAME} runs on hostb: moved in ")
+    assert f"{GUEST} -> hostb: memory" in answer.stderr
+    assert answer.stdout.startswith(f"{GUEST} runs on hostb: moved in ")
 
 
 # -- Afterwards
@@ -166,19 +158,19 @@ def test_both_hosts_tell_the_same_afterwards(lab, guest, at_home):
     # Of what the guest says one packet in 32 is listened to: it has to say something, and for a while.
     lab.link.shape("200mbit")
     with Pinger(lab, guest.address):
-        receipt = move(lab, NAME, "hosta", "hostb")
+        receipt = move(lab, GUEST, "hosta", "hostb")
     migrations = {}
     for name, host in lab.hosts.items():
-        content, text = document(host, "show", NAME), table(host, "show", NAME)
+        content, text = document(host, "show", GUEST), table(host, "show", GUEST)
         migrations[name] = content
-        assert text.startswith(f"{NAME}: {ROUTE}\n") and "completed" in text and "runs on   hostb" in text
-        assert document(host, "history", NAME, "-n", "1")["migrations"] == [content]
+        assert text.startswith(f"{GUEST}: {ROUTE}\n") and "completed" in text and "runs on   hostb" in text
+        assert document(host, "history", GUEST, "-n", "1")["migrations"] == [content]
         assert all("migration" not in vm for vm in document(host, "list")["vms"])
         assert all(row[2] == "-" for row in rows(table(host, "list")))
     assert migrations["hosta"]["id"] == migrations["hostb"]["id"]
     for key in ("vm", "vm_id", "source_host", "destination_host", "phase", "vm_runs_on"):
         assert migrations["hosta"][key] == migrations["hostb"][key]
-    shown = table(lab.host("hosta"), "show", NAME)
+    shown = table(lab.host("hosta"), "show", GUEST)
     assert is_same_time(re.search(r"total +(.+)", shown)[1], receipt["total_ms"])
     assert is_same_time(re.search(r"pause +([^:]+):", shown)[1], receipt["pause_ms"])
     assert guest.address in shown
@@ -186,8 +178,8 @@ def test_both_hosts_tell_the_same_afterwards(lab, guest, at_home):
 
 def test_history_is_a_table_and_a_document(lab, guest, at_home):
     host = lab.host("hosta")
-    move(lab, NAME, "hosta", "hostb")
-    move(lab, NAME, "hostb", "hosta")
+    move(lab, GUEST, "hosta", "hostb")
+    move(lab, GUEST, "hostb", "hosta")
     content = document(host, "history")["migrations"]
     assert lines(host, "history") == content
     assert [(found["source_host"], found["destination_host"]) for found in content[:2]] == [("hostb", "hosta"),
@@ -196,7 +188,7 @@ def test_history_is_a_table_and_a_document(lab, guest, at_home):
     assert len(found) == len(content)
     for row, migration in zip(found, content):
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(migration["started_unix_ms"] // 1000))
-        assert row[:4] == [started, NAME, migration["source_host"], migration["destination_host"]]
+        assert row[:4] == [started, GUEST, migration["source_host"], migration["destination_host"]]
         assert row[4] == words(migration)
         assert row[7] == migration["id"][:8]
         receipt = migration.get("receipt")
@@ -211,10 +203,10 @@ def test_history_is_a_table_and_a_document(lab, guest, at_home):
 def test_a_cancelled_one_is_told_as_such(lab, guest, under_way):
     host = lab.host("hosta")
     assert cancel(host).returncode == 0
-    content, text = document(host, "show", NAME), table(host, "show", NAME)
+    content, text = document(host, "show", GUEST), table(host, "show", GUEST)
     assert content["phase"] == "CANCELLED" and content["vm_runs_on"] == "hosta" and "receipt" not in content
     assert "cancelled" in text and content["error"]["message"] in text and "runs on   hosta" in text
     assert rows(table(host, "history", "-n", "1"))[0][4] == "cancelled"
-    assert vmigrate(host, "watch", NAME).returncode == 6
-    processes.wait_until(lambda: document(lab.host("hostb"), "show", NAME)["phase"] == "CANCELLED", PATIENCE,
+    assert vmigrate(host, "watch", GUEST).returncode == 6
+    processes.wait_until(lambda: document(lab.host("hostb"), "show", GUEST)["phase"] == "CANCELLED", PATIENCE,
                          "hostb to tell it as well")

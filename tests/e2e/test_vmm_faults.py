@@ -9,8 +9,8 @@ from labkit import LabError, processes
 from labkit.lab import has_kvm
 
 from moving import move, vmigrate
-from test_faults import (AT_DESTINATION, AT_SOURCE, GUEST, PATIENCE, Move, daemon_of, folders_left, is_dead, is_stopped, restart,
-                         wait_for_end, wait_for_phase)
+from test_faults import (AT_DESTINATION, AT_SOURCE, GUEST, PATIENCE, Move, await_no_folders, daemon_of, is_dead, is_stopped,
+                         restart, wait_for_end, wait_for_phase)
 from vmms import MicroVm, stand_by, started_processes, vms
 
 pytestmark = pytest.mark.skipif(not has_kvm(), reason="/dev/kvm cannot be opened here")
@@ -46,7 +46,7 @@ def nothing_left(lab, name):
         expected = 2 + (host.name == name)
         processes.wait_until(lambda: started_processes(host) == expected, PATIENCE,
                              f"{host.name} to have {expected} VMMs, of which one waits")
-        processes.wait_until(lambda: not folders_left(host), PATIENCE, f"{host.name}'s folders of migrations to be gone")
+        await_no_folders(host)
 
 
 def is_good_on(lab, vm, name):

@@ -122,7 +122,7 @@ def test_or_it_is_paused_for_as_long_as_it_takes(lab, add_vm):
     assert not vm.forks()
 
 
-# Of which pages are written in proportion to how long it runs: 16 MB a second, of which this link takes half.
+# Of which pages are written in proportion to how long it runs: 16 MB a second, of which this link takes a quarter.
 LOSES_TIME = 0x80000000
 TOO_FAST = ("--bandwidth", "32Mbit", "--max-pause", "50ms")
 
