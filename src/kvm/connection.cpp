@@ -21,13 +21,6 @@ bool is_over(std::optional<MonotonicTime> deadline) {
   return deadline && std::chrono::steady_clock::now() >= *deadline;
 }
 
-int milliseconds_until(std::optional<MonotonicTime> deadline) {
-  if (!deadline) return -1;
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now());
-  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
-}
-
 }  // namespace
 
 Result<> Connection::write(ByteView bytes) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "vmigrate/kvm.hpp"
 
 namespace vmigrate::kvm {
@@ -36,13 +38,16 @@ class SlowedGuest {
     if (percent_ != Percent{}) set({});
   }
 
-  /// Never less than before.
+  /// Never less than before, nor as much that it would not run at all.
   void slow_down(Percent percent) {
+    percent = std::min(percent, kMost);
     if (percent > percent_) set(percent);
   }
   Percent percent() const { return percent_; }
 
  private:
+  static constexpr Percent kMost{99};
+
   void set(Percent percent) {
     percent_ = percent;
     vmm_.slow_down(percent);

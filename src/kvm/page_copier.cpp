@@ -83,9 +83,8 @@ void PageCopier::copy_word(std::size_t block, std::size_t index) {
       output_.composer().zero_page(block, offset);
       ++zero_pages_;
     } else {
-      output_.composer().page(block, offset, {content, kPageSize});
+      output_.page(block, offset, {content, kPageSize});
       ++pages_;
-      output_.sum_up();
     }
   }
 }

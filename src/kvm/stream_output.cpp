@@ -3,7 +3,7 @@
 namespace vmigrate::kvm {
 namespace {
 
-// Written, read twice and sent while it is in a core's own cache.
+// Written, read and sent while it is in a core's own cache.
 constexpr std::size_t kPiece = std::size_t{256} * 1024;
 constexpr std::size_t kRoom = kPiece + std::size_t{8} * 1024;
 

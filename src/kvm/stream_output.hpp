@@ -15,8 +15,11 @@ class StreamOutput {
   StreamOutput(Connection& connection, Rate bandwidth);
 
   stream::Composer& composer() { return composer_; }
-  /// Sums up what was composed since the last time: at best while it is in a core's nearest cache.
-  void sum_up();
+  /// Composes it, and sums it up while it is in a core's nearest cache.
+  void page(std::size_t block, std::uint64_t offset, ByteView content) {
+    composer_.page(block, offset, content);
+    sum_up();
+  }
   /// Sends what was composed if that is enough to be worth a system call.
   Result<> send_if_full();
   Result<> send();
@@ -28,6 +31,9 @@ class StreamOutput {
   std::uint64_t sent() const { return digester_.count(); }
 
  private:
+  /// What was composed since the last time.
+  void sum_up();
+
   Connection& connection_;
   SendLimit limit_;
   stream::Composer composer_;

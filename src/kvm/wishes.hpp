@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <mutex>
 
 #include "vmigrate/kvm.hpp"
@@ -18,7 +17,7 @@ class Wishes {
     return change([pause](Wished& wished) { wished.pause = pause; });
   }
   Result<> slow_down(Percent slowdown) {
-    return change([slowdown](Wished& wished) { wished.slowdown = std::min(slowdown, kMost); });
+    return change([slowdown](Wished& wished) { wished.slowdown = slowdown; });
   }
 
   Milliseconds pause() const {
@@ -31,7 +30,6 @@ class Wishes {
   }
 
  private:
-  static constexpr Percent kMost{99};
   struct Wished {
     bool sending = false;
     Milliseconds pause{};

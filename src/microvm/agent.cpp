@@ -224,10 +224,10 @@ Result<> Agent::do_at_once(const vmm::Request& request) {
     case vmm::Request::kPause: return pause();
     case vmm::Request::kResume: return resume();
     case vmm::Request::kAllowPause:
-      if (!vm_) return fail(ErrorCode::usage, "there is no VM here");
-      return vm_->machine().allow_pause(Milliseconds(request.allow_pause().max_pause_ms()));
     case vmm::Request::kSlowDown:
       if (!vm_) return fail(ErrorCode::usage, "there is no VM here");
+      if (request.has_allow_pause())
+        return vm_->machine().allow_pause(Milliseconds(request.allow_pause().max_pause_ms()));
       return vm_->machine().slow_down(Percent{request.slow_down().percent()});
     case vmm::Request::kCancel:
       if (cancellation_) cancellation_->cancel();

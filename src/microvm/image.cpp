@@ -59,12 +59,6 @@ Result<Image> read_image(ByteView file) {
   return Image{{{kHighMemory, file.size(), copy_of(file)}}, static_cast<std::uint32_t>(kHighMemory)};
 }
 
-Result<Image> load_image(const std::string& path) {
-  const auto file = load_file(path);
-  if (!file) return fail(file.error());
-  return read_image(*file);
-}
-
 Result<ByteBuffer> load_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return fail(ErrorCode::not_found, fmt::format("cannot read {}", path));

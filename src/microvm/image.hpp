@@ -31,7 +31,6 @@ struct Image {
 
 /// A 32-bit ELF program for x86, or a flat image, which is put at 1 MiB and begins with its first byte.
 Result<Image> read_image(ByteView file);
-Result<Image> load_image(const std::string& path);
 /// At most 256 MiB.
 Result<ByteBuffer> load_file(const std::string& path);
 

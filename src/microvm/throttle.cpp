@@ -13,14 +13,13 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kTurn{20};
-constexpr Percent kMost{99};
 
 }  // namespace
 
 void Throttle::set(Percent share) {
   thread_ = {};
   if (share == Percent{}) return;
-  const std::chrono::nanoseconds held = kTurn * std::min(share, kMost).count / 100;
+  const std::chrono::nanoseconds held = kTurn * share.count / 100;
   thread_ = std::jthread([this, held](const std::stop_token& stop) {
     name_this_thread("throttle");
     std::mutex mutex;

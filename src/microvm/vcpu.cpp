@@ -163,7 +163,9 @@ void Vcpu::run_until_stopped() {
 
 bool Vcpu::may_go_on() {
   std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, held_until_, [&] { return wish_ != Wish::run; });
+  // It may be held anew meanwhile.
+  while (wish_ == Wish::run && std::chrono::steady_clock::now() < held_until_)
+    changed_.wait_until(lock, held_until_);
   if (wish_ != Wish::run) return false;
   run_->immediate_exit = 0;
   return true;

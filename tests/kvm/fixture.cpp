@@ -83,7 +83,9 @@ std::unique_ptr<VirtualMachine> KvmTest::start(const microvm::Configuration& con
                                                const std::string& guest, std::uint32_t first,
                                                std::uint32_t second, const std::string& ready) {
   auto vm = make(configuration);
-  const auto image = microvm::load_image(std::string(VMIGRATE_GUESTS "/") + guest);
+  const auto file = microvm::load_file(std::string(VMIGRATE_GUESTS "/") + guest);
+  EXPECT_TRUE(file);
+  const auto image = microvm::read_image(*file);
   EXPECT_TRUE(image);
   EXPECT_TRUE(vm->boot(*image, first, second));
   vm->run();

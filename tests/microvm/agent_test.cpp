@@ -120,7 +120,9 @@ class Agents : public testing::Test {
     configuration.memory = memory_with_hole(std::uint64_t{16} << 20);
     auto vm = VirtualMachine::create(configuration);
     EXPECT_TRUE(vm) << vm.error().message;
-    const auto image = load_image(VMIGRATE_GUESTS "/memory_checker");
+    const auto file = load_file(VMIGRATE_GUESTS "/memory_checker");
+    EXPECT_TRUE(file);
+    const auto image = read_image(*file);
     EXPECT_TRUE((*vm)->boot(*image, 256, 100));
     return std::move(*vm);
   }

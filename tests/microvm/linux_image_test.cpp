@@ -106,17 +106,18 @@ TEST(LinuxImage, ZeroSectorsAreFour) {
 
 TEST(LinuxImage, AHeaderThatMakesNoSenseIsRefused) {
   EXPECT_EQ(refusal([](setup_header&) {}), "");
-  EXPECT_THAT(refusal([](setup_header& h) { h.version = 0x204; }), HasSubstr("boot protocol is 2.04"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.loadflags = 0; }), HasSubstr("zImage"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.jump = 0x10eb; }), HasSubstr("too short"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.syssize = 0; }), HasSubstr("cut short"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.syssize += 1; }), HasSubstr("cut short"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.syssize = 0xffffffff; }), HasSubstr("cut short"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.kernel_alignment = 0; }), HasSubstr("no sense"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.kernel_alignment = 3; }), HasSubstr("no sense"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.pref_address = 0; }), HasSubstr("no sense"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.pref_address = ~0ULL; }), HasSubstr("no sense"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.init_size = 0; }), HasSubstr("no sense"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.version = 0x204; }),
+              HasSubstr("boot protocol is 2.04"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.loadflags = 0; }), HasSubstr("zImage"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.jump = 0x10eb; }), HasSubstr("too short"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.syssize = 0; }), HasSubstr("cut short"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.syssize += 1; }), HasSubstr("cut short"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.syssize = 0xffffffff; }), HasSubstr("cut short"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.kernel_alignment = 0; }), HasSubstr("no sense"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.kernel_alignment = 3; }), HasSubstr("no sense"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.pref_address = 0; }), HasSubstr("no sense"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.pref_address = ~0ULL; }), HasSubstr("no sense"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.init_size = 0; }), HasSubstr("no sense"));
 }
 
 TEST(LinuxImage, MoreSectorsThanThereAreIsRefused) {
@@ -130,17 +131,22 @@ TEST(LinuxImage, MoreSectorsThanThereAreIsRefused) {
 }
 
 TEST(LinuxImage, WhatDoesNotFitIsRefused) {
-  EXPECT_THAT(refusal([](setup_header& h) { h.init_size = 0xffffffff; }), HasSubstr("the VM has 16.4 MiB"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.pref_address = 0xfff00000; }), HasSubstr("to begin with"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.kernel_alignment = 0x80000000; }), HasSubstr("to begin with"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.init_size = 0xffffffff; }),
+              HasSubstr("the VM has 16.4 MiB"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.pref_address = 0xfff00000; }),
+              HasSubstr("to begin with"));
+  EXPECT_THAT(refusal([](setup_header& header) { header.kernel_alignment = 0x80000000; }),
+              HasSubstr("to begin with"));
   EXPECT_THAT(refusal([](setup_header&) {}, {std::string(2048, 'x'), {}}),
               HasSubstr("the kernel takes 2047"));
-  EXPECT_THAT(refusal([](setup_header& h) { h.cmdline_size = 0xffffffff; }, {std::string(65536, 'x'), {}}),
-              HasSubstr("the kernel takes 65535"));
+  EXPECT_THAT(
+      refusal([](setup_header& header) { header.cmdline_size = 0xffffffff; }, {std::string(65536, 'x'), {}}),
+      HasSubstr("the kernel takes 65535"));
   EXPECT_THAT(refusal([](setup_header&) {}, {"", ByteBuffer(kSize)}), HasSubstr("does not fit"));
   for (const std::uint32_t highest : {0U, 0x1000U, 0x300fffU}) {
-    EXPECT_THAT(refusal([&](setup_header& h) { h.initrd_addr_max = highest; }, {"", ByteBuffer(4097)}),
-                HasSubstr("does not fit"));
+    EXPECT_THAT(
+        refusal([&](setup_header& header) { header.initrd_addr_max = highest; }, {"", ByteBuffer(4097)}),
+        HasSubstr("does not fit"));
   }
   const auto low_only = read_linux(make_bzimage(some_kernel()), {}, {{"low", 0, 0xa0000, false}});
   ASSERT_FALSE(low_only);

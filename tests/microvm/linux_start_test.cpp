@@ -19,7 +19,9 @@ class LinuxStart : public testing::Test {
     const FileDescriptor kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
     if (!kvm) GTEST_SKIP() << "/dev/kvm does not open here";
     configuration_.memory = memory_with_hole(std::uint64_t{16} << 20);
-    const auto program = load_image(VMIGRATE_GUESTS "/linux_entry");
+    const auto file = load_file(VMIGRATE_GUESTS "/linux_entry");
+    ASSERT_TRUE(file);
+    const auto program = read_image(*file);
     ASSERT_TRUE(program);
     const LinuxOptions options{"root=none", copy_of(as_byte_view("the initrd"))};
     auto image = read_linux(make_bzimage(program->parts.at(0).content), options, configuration_.memory);
