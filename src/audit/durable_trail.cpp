@@ -13,8 +13,6 @@ namespace {
 constexpr std::size_t kMostWaiting = 1000;
 // How often counts whose time is over are looked for, and writing is tried again.
 constexpr std::chrono::seconds kRound{10};
-// As many as fit into a message to another host, with room to spare.
-constexpr std::size_t kMostHeads = 1000;
 constexpr const char* kHeadWord = R"("action":"head")";
 
 Entry gap_entry(std::uint64_t lost) {
@@ -101,7 +99,10 @@ void DurableTrail::run() {
   std::unique_lock lock(mutex_);
   while (!closed_) {
     // What could not be written is tried again after a round, not at once.
-    if (waiting_.empty() || trouble_) wake_.wait_for(lock, kRound);
+    if (trouble_)
+      wake_.wait_for(lock, kRound, [this] { return closed_; });
+    else if (waiting_.empty())
+      wake_.wait_for(lock, kRound);
     for (auto& summary : limiter_.due(clock_.now())) enqueue(std::move(summary));
     lock.unlock();
     (void)write_waiting();

@@ -3,8 +3,6 @@
 #include <limits>
 #include <utility>
 
-#include <sqlite3.h>
-
 namespace vmigrate::audit {
 namespace {
 
@@ -19,39 +17,17 @@ constexpr const char* kSchema = R"sql(
   ) STRICT;
 )sql";
 
-struct FinalizeStatement {
-  void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
-};
-using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
-
-/// Null when it cannot be: a step with that is an error, too.
-Statement prepare(sqlite3* database, const char* text) {
-  sqlite3_stmt* statement = nullptr;
-  ::sqlite3_prepare_v2(database, text, -1, &statement, nullptr);
-  return Statement(statement);
-}
-
-void bind(const Statement& statement, int index, const std::string& text) {
-  ::sqlite3_bind_text(statement.get(), index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
-}
-
-void bind(const Statement& statement, int index, std::uint64_t number) {
-  ::sqlite3_bind_int64(statement.get(), index, static_cast<sqlite3_int64>(number));
-}
-
-std::string text_column(const Statement& statement, int index) {
-  const auto* text = reinterpret_cast<const char*>(::sqlite3_column_text(statement.get(), index));
-  return text == nullptr
-             ? ""
-             : std::string(text, static_cast<std::size_t>(::sqlite3_column_bytes(statement.get(), index)));
-}
+using sqlite::bind_parameter;
+using sqlite::prepare;
+using sqlite::Statement;
+using sqlite::text_column;
 
 Row row_of(const Statement& statement) {
-  return {static_cast<std::uint64_t>(::sqlite3_column_int64(statement.get(), 0)), text_column(statement, 1),
-          text_column(statement, 2)};
+  return {static_cast<std::uint64_t>(::sqlite3_column_int64(statement.get(), 0)),
+          text_column(statement.get(), 1), text_column(statement.get(), 2)};
 }
 
-/// Chained to one another and to what is there. A "trim" in front when something is to be removed for them.
+/// Chained to one another and to what is there.
 std::vector<Row> chained(std::vector<Entry> entries, Head last) {
   std::vector<Row> rows;
   rows.reserve(entries.size());
@@ -77,17 +53,11 @@ Entry trim_entry(const Head& removed, WallTime now) {
 
 }  // namespace
 
-void Store::CloseDatabase::operator()(sqlite3* database) const {
-  ::sqlite3_close(database);
-}
-
-Store::~Store() = default;
-
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, std::uint64_t kept) {
   sqlite3* raw = nullptr;
   const int status = ::sqlite3_open_v2(
       path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
-  std::unique_ptr<Store> store(new Store(Database(raw), kept));
+  std::unique_ptr<Store> store(new Store(sqlite::Database(raw), kept));
   if (status != SQLITE_OK) return fail(store->trouble("cannot open").in(path));
   if (auto made = store->execute(kSchema); !made) return fail(store->trouble("cannot open").in(path));
   if (auto read = store->read_ends(); !read) return fail(read.error().in(path));
@@ -133,9 +103,9 @@ Result<> Store::insert(const std::vector<Row>& rows) const {
   const auto statement =
       prepare(database_.get(), "INSERT INTO entries (number, entry, hash) VALUES (?1, ?2, ?3)");
   for (const auto& row : rows) {
-    bind(statement, 1, row.number);
-    bind(statement, 2, row.text);
-    bind(statement, 3, row.hash);
+    bind_parameter(statement, 1, row.number);
+    bind_parameter(statement, 2, row.text);
+    bind_parameter(statement, 3, row.hash);
     if (::sqlite3_step(statement.get()) != SQLITE_DONE) return fail(trouble("cannot write"));
     ::sqlite3_reset(statement.get());
   }
@@ -147,7 +117,7 @@ Result<std::optional<Head>> Store::superfluous(std::uint64_t newest) const {
   if (first_ == 0 || newest - first_ < kept_ + kept_ / 10) return std::nullopt;
   const auto statement =
       prepare(database_.get(), "SELECT number, entry, hash FROM entries WHERE number = ?1");
-  bind(statement, 1, newest - kept_);
+  bind_parameter(statement, 1, newest - kept_);
   const int status = ::sqlite3_step(statement.get());
   if (status == SQLITE_ROW) {
     auto row = row_of(statement);
@@ -160,7 +130,7 @@ Result<std::optional<Head>> Store::superfluous(std::uint64_t newest) const {
 
 Result<> Store::remove_up_to(std::uint64_t number) const {
   const auto statement = prepare(database_.get(), "DELETE FROM entries WHERE number <= ?1");
-  bind(statement, 1, number);
+  bind_parameter(statement, 1, number);
   if (::sqlite3_step(statement.get()) != SQLITE_DONE) return fail(trouble("cannot shorten"));
   return {};
 }
@@ -172,8 +142,8 @@ Result<> Store::backwards(std::uint64_t before, const std::string& word,
       "SELECT number, entry, hash FROM entries WHERE number < ?1 AND (?2 = '' OR instr(entry, ?2) > 0) "
       "ORDER BY number DESC");
   constexpr auto end = static_cast<std::uint64_t>(std::numeric_limits<sqlite3_int64>::max());
-  bind(statement, 1, before == 0 || before > end ? end : before);
-  bind(statement, 2, word);
+  bind_parameter(statement, 1, before == 0 || before > end ? end : before);
+  bind_parameter(statement, 2, word);
   int status = ::sqlite3_step(statement.get());
   for (; status == SQLITE_ROW; status = ::sqlite3_step(statement.get())) {
     if (!look(row_of(statement))) return {};

@@ -9,8 +9,7 @@
 
 #include "audit/chain.hpp"
 #include "audit/entry.hpp"
-
-struct sqlite3;
+#include "base/sqlite.hpp"
 
 namespace vmigrate::audit {
 
@@ -23,7 +22,6 @@ class Store {
 
   /// Opens and creates it. With more than `kept` entries, and some, the oldest are removed; an entry says so.
   static Result<std::unique_ptr<Store>> open(const std::string& path, std::uint64_t kept = kKept);
-  ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
@@ -40,12 +38,7 @@ class Store {
   Result<> forwards(const std::function<void(const Row&)>& look) const;
 
  private:
-  struct CloseDatabase {
-    void operator()(sqlite3* database) const;
-  };
-  using Database = std::unique_ptr<sqlite3, CloseDatabase>;
-
-  Store(Database database, std::uint64_t kept) : database_(std::move(database)), kept_(kept) {}
+  Store(sqlite::Database database, std::uint64_t kept) : database_(std::move(database)), kept_(kept) {}
   Result<> read_ends();
   Result<> execute(const char* text) const;
   Result<> insert(const std::vector<Row>& rows) const;
@@ -54,7 +47,7 @@ class Store {
   Result<> remove_up_to(std::uint64_t number) const;
   Error trouble(const std::string& what) const;
 
-  const Database database_;
+  const sqlite::Database database_;
   const std::uint64_t kept_;
   std::uint64_t first_ = 0;
   Head head_;

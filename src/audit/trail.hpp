@@ -16,6 +16,9 @@ enum class Keep {
   first,  ///< the first one of a while: for who only looks
 };
 
+/// Of another host's trail; as many as fit into a message to it, with room to spare.
+inline constexpr std::size_t kMostHeads = 1000;
+
 /// Where requests are noted. Thread-safe.
 class Trail {
  public:
@@ -27,7 +30,7 @@ class Trail {
   virtual void note(Entry entry, Keep keep) = 0;
   /// The newest entry on disk; nothing when there is none.
   virtual std::optional<Head> head() = 0;
-  /// What is noted here of the heads of another host's trail, the newest ones.
+  /// What is noted here of the heads of another host's trail, the newest kMostHeads.
   virtual Result<std::vector<Head>> heads_of(const std::string& peer) = 0;
 };
 

@@ -4,7 +4,8 @@
 #include <mutex>
 
 #include <spdlog/spdlog.h>
-#include <sqlite3.h>
+
+#include "base/sqlite.hpp"
 
 namespace vmigrate::daemon {
 namespace {
@@ -29,14 +30,9 @@ constexpr const char* kSchema = R"sql(
 
 constexpr std::uint32_t kMostRows = 10'000;
 
-struct CloseDatabase {
-  void operator()(sqlite3* database) const { ::sqlite3_close(database); }
-};
-struct FinalizeStatement {
-  void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
-};
-using Database = std::unique_ptr<sqlite3, CloseDatabase>;
-using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+using sqlite::bind_parameter;
+using sqlite::Database;
+using sqlite::Statement;
 
 class SqliteHistory : public History {
  public:
@@ -47,10 +43,10 @@ class SqliteHistory : public History {
     const Statement statement = prepare(
         "INSERT OR REPLACE INTO migrations (id, role, vm, vm_id, migration) VALUES (?1, ?2, ?3, ?4, ?5)");
     const std::string blob = migration.SerializeAsString();
-    bind(statement, 1, migration.id());
+    bind_parameter(statement, 1, migration.id());
     ::sqlite3_bind_int(statement.get(), 2, migration.role());
-    bind(statement, 3, migration.vm());
-    bind(statement, 4, migration.vm_id());
+    bind_parameter(statement, 3, migration.vm());
+    bind_parameter(statement, 4, migration.vm_id());
     ::sqlite3_bind_blob(statement.get(), 5, blob.data(), static_cast<int>(blob.size()), SQLITE_STATIC);
     if (::sqlite3_step(statement.get()) != SQLITE_DONE) return trouble("cannot write");
     return {};
@@ -61,7 +57,7 @@ class SqliteHistory : public History {
     const Statement statement = prepare(
         "SELECT migration FROM migrations WHERE ?1 = '' OR vm = ?1 OR vm_id = ?1 ORDER BY number DESC LIMIT "
         "?2");
-    bind(statement, 1, vm);
+    bind_parameter(statement, 1, vm);
     ::sqlite3_bind_int64(statement.get(), 2, std::min(limit == 0 ? kMostRows : limit, kMostRows));
     std::vector<control::Migration> migrations;
     std::size_t unreadable = 0;
@@ -81,15 +77,7 @@ class SqliteHistory : public History {
   }
 
  private:
-  Statement prepare(const char* text) {
-    sqlite3_stmt* statement = nullptr;
-    ::sqlite3_prepare_v2(database_.get(), text, -1, &statement, nullptr);
-    return Statement(statement);
-  }
-
-  static void bind(const Statement& statement, int index, const std::string& text) {
-    ::sqlite3_bind_text(statement.get(), index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
-  }
+  Statement prepare(const char* text) { return sqlite::prepare(database_.get(), text); }
 
   tl::unexpected<Error> trouble(const std::string& what) {
     return fail(ErrorCode::failed, what + " the history: " + ::sqlite3_errmsg(database_.get()));
