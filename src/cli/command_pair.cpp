@@ -43,7 +43,10 @@ int pair(const Context& context, const Arguments& arguments) {
   request.mutable_pair()->set_address(arguments.address);
   if (arguments.enter_code) {
     const auto code = read_code(arguments);
-    if (code.empty()) return report_error(context, {ErrorCode::usage, "no code was typed", ""});
+    if (code.empty())
+      return report_error(
+          context, {ErrorCode::usage, "no code was typed",
+                    fmt::format("type the eight digits that {} shows, or pipe them in", arguments.host)});
     request.mutable_pair()->set_code(code);
   }
   control::Response last;

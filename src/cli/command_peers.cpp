@@ -27,7 +27,9 @@ int remove(const Context& context, const std::string& host) {
     auto printable = response.peers();
     make_printable(&printable);
     print_list(context, response.peers(), fmt::format("{} is trusted no more\n", host));
-    print_message(fmt::format("{0} still trusts this host; there: vmigrate peers remove THIS-HOST\n", host));
+    print_message(fmt::format(
+        "to end it on the other side, too, on {}: vmigrate peers remove, with the name of this host\n",
+        host));
     return 0;
   });
 }
@@ -43,9 +45,8 @@ void add_peers(CLI::App& app, Command* command) {
   const auto host = std::make_shared<std::string>();
   removal->add_option("HOST", *host, "A host that was paired (see: vmigrate peers list)")->required();
   removal->footer(
-      "Its sessions end at once. A VM that is being moved to it or from it stays where it is; one that was "
-      "handed\n"
-      "over just then may need attention, as when the link breaks for good.\n\n"
+      "Its sessions end at once. A VM that is being moved to it or from it stays where it is;\n"
+      "one that was handed over just then may need attention, as when the link breaks for good.\n\n"
       "Examples:\n"
       "  vmigrate peers remove hostb");
   removal->callback([=] { *command = [=](const Context& context) { return remove(context, *host); }; });

@@ -22,16 +22,25 @@ std::optional<trust::Verb> verb_of(const control::Request& request) {
     case control::Request::kRemovePeer: return Verb::pair;
     case control::Request::kCheck:
     case control::Request::kDoctor: return Verb::check;
+    case control::Request::kList:
+    case control::Request::kShow:
+    case control::Request::kWatch:
+    case control::Request::kHistory:
+    case control::Request::kHosts:
+    case control::Request::kPeers:
+    case control::Request::kAudit:
+    case control::Request::kAuditVerify: return Verb::watch;
     case control::Request::kVersion:
     case control::Request::REQUEST_NOT_SET: return std::nullopt;
-    default: return Verb::watch;
   }
+  // Nobody's but root's until it is known what it does.
+  return Verb::pair;
 }
 
 control::Peer to_proto(const trust::PairedPeer& peer) {
   control::Peer message;
   message.set_name(peer.name);
-  message.set_address(for_people(peer.address));
+  message.set_address(peer.address.text());
   message.set_paired(true);
   message.set_key(peer.key.digits);
   message.set_paired_unix_ms(peer.paired_unix_ms);

@@ -19,7 +19,4 @@ struct KnownHost {
 std::map<std::string, KnownHost> known_hosts(const Configuration& configuration,
                                              const trust::PairedPeers& paired);
 
-/// "10.0.0.2:16510", "[fd00::2]:16510".
-std::string for_people(const peer::HostAddress& address);
-
 }  // namespace vmigrate::daemon

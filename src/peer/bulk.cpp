@@ -36,11 +36,12 @@ ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
 StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience)
     : reconnector_(std::move(reconnector)), queue_(kQueuedBytes) {
   for (int number = 1; number <= connections; ++number) {
-    auto& outlet = outlets_.emplace_back(
-        number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience,
-                                  kUnsent / static_cast<std::size_t>(connections)});
-    threads_.emplace_back([this, &outlet] { run(outlet); });
+    outlets_.emplace_back(number,
+                          BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience,
+                                            kUnsent / static_cast<std::size_t>(connections)});
   }
+  // Only now: one that is lost at once closes all of them.
+  for (auto& outlet : outlets_) threads_.emplace_back([this, &outlet] { run(outlet); });
 }
 
 StripedSender::~StripedSender() {

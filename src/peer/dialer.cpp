@@ -65,7 +65,7 @@ Result<std::unique_ptr<Session>> TlsDialer::dial(const std::string& host) {
   const auto welcome = greet(endpoint_, *stream, deadline);
   if (!welcome) return fail(about(host, address, welcome.error()));
   PeerIdentity peer{host,
-                    fmt::format("{}:{}", address.host, address.port),
+                    address.text(),
                     {welcome->features().begin(), welcome->features().end()},
                     certificates_end(stream->connection())};
   auto redialler =

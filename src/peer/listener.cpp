@@ -206,9 +206,10 @@ Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, Pee
 Result<> Listener::join_session(TlsStream stream, const wire::Join& join, const std::string& host,
                                 MonotonicTime deadline) {
   const auto reception = reception_of(join.session());
-  const auto admitted = reception ? reception->admit(join, stream, host)
-                                  : fail(ErrorCode::not_allowed,
-                                         "it wants to join a session that is not known here (any more)");
+  const auto admitted = reception
+                            ? reception->admit(join, stream, host)
+                            : fail(ErrorCode::not_allowed, "the session to be joined is not known (any more)",
+                                   "migrated was restarted there, or has given the session up");
   if (admitted) return {};
   (void)write_answer(stream, refusal(admitted.error()), deadline);
   stream.say_goodbye();

@@ -11,7 +11,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 tl::unexpected<Error> stranger() {
-  return fail(ErrorCode::not_allowed, "it wants to join a session that is not its own");
+  return fail(ErrorCode::not_allowed, "the session to be joined is another's, or was joined so before");
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ bool Reconnector::may_wait(std::optional<MonotonicTime> lost) {
 }
 
 Result<Joined> Reconnector::connect(int connection) {
+  if (is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   auto joined = join(connection, 0, std::nullopt);
   if (joined || joined.error().code == ErrorCode::not_allowed) return joined;
   return reconnect(connection, 0, joined.error());

@@ -26,7 +26,7 @@ Result<TlsStream> connect_to(const Endpoint& endpoint, const std::string& name, 
 }
 
 Error about(const std::string& name, const HostAddress& address, const Error& error) {
-  Error told = error.in(fmt::format("{} ({}:{})", name, address.host, address.port));
+  Error told = error.in(fmt::format("{} ({})", name, address.text()));
   if (!told.hint.empty()) return told;
   if (told.code == ErrorCode::not_allowed) {
     told.hint = fmt::format(

@@ -16,6 +16,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "peer/trust.hpp"
+
 namespace vmigrate::peer {
 namespace {
 
@@ -96,6 +98,11 @@ std::uint16_t local_port(const FileDescriptor& socket) {
   ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size);
   // The port is at the same place in both kinds of address.
   return ntohs(reinterpret_cast<const sockaddr_in*>(&address)->sin_port);
+}
+
+std::string HostAddress::text() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return fmt::format("{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 std::string remote_address(const FileDescriptor& socket) {

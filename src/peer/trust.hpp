@@ -14,6 +14,9 @@ class TlsStream;
 struct HostAddress {
   std::string host;  ///< name or address
   std::uint16_t port = 0;
+
+  /// "10.0.0.2:16510", "[fd00::2]:16510".
+  std::string text() const;
 };
 
 /// A public key, as SHA-256 of its SubjectPublicKeyInfo (RFC 5280, 4.1) in lower-case hexadecimal digits. Not

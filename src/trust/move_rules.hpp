@@ -28,7 +28,6 @@ class MoveRules {
   explicit MoveRules(Direction direction) : direction_(direction) {}
 
   void add(MoveRule rule) { rules_.push_back(std::move(rule)); }
-  bool empty() const { return rules_.empty(); }
   /// An error (not_allowed) names the rule, and `here`, the host whose rule it is.
   Result<> permit(const MovedVm& vm, const std::string& host, std::string_view here) const;
 

@@ -80,7 +80,7 @@ Result<> PairedPeers::add(PairedPeer peer) {
     return fail(ErrorCode::refused, fmt::format("{} is paired already, as {}", peer.name, other->first),
                 fmt::format("vmigrate peers remove {}, if it is called {} now", other->first, peer.name));
   }
-  if (peers_.size() >= kMostPeers)
+  if (!peers_.contains(peer.name) && peers_.size() >= kMostPeers)
     return fail(ErrorCode::refused, fmt::format("{} hosts are paired already", peers_.size()));
   Peers peers = peers_;
   peers.insert_or_assign(peer.name, std::move(peer));

@@ -190,7 +190,7 @@ Result<PairedPeer> prove(peer::TlsStream& stream, const std::string& self, std::
   const auto bound = channel(stream);
   if (!bound) return fail(bound.error());
   const auto [own_key, key] = keys_of(stream);
-  if (key == own_key) return fail(ErrorCode::refused, "that is this host itself");
+  if (key == own_key) return fail(ErrorCode::refused, "that is this host itself", "see --address");
   const auto secret = Spake2::with_secret(Spake2::Side::a, code);
   if (auto sent = write_pairing_begin(stream, {self, port, secret.share()}, deadline); !sent)
     return fail(sent.error());
@@ -217,7 +217,7 @@ Result<PairedPeer> prove(peer::TlsStream& stream, const std::string& self, std::
 Result<PairedPeer> Pairing::enter(const peer::Credentials& credentials, const Wish& wish,
                                   const std::string& code) {
   const auto deadline = Clock::now() + self_.patience;
-  const auto where = fmt::format("{} ({}:{})", wish.host, wish.address->host, wish.address->port);
+  const auto where = fmt::format("{} ({})", wish.host, wish.address->text());
   const auto about = [&](const Error& error) {
     Error told = error.in(where);
     if (told.hint.empty() && told.code == ErrorCode::refused)

@@ -4,24 +4,16 @@
 
 #include <gmock/gmock.h>
 
-#include "relay.hpp"
-#include "two_hosts.hpp"
+#include "relayed_session.hpp"
 
 namespace vmigrate::peer {
 namespace {
 
-class Bulk : public TwoHosts {
+class Bulk : public RelayedSession {
  protected:
   void join(int connections) {
     bulk_connections_ = connections;
-    listen();
-    relay_ = std::make_unique<Relay>(port());
-    auto session = TlsDialer(dialling(relay_->port())).dial("hostb");
-    ASSERT_TRUE(session) << session.error().message;
-    here_ = std::move(*session);
-    there_ = accepted();
-    here_->start(heard_here_.events());
-    there_->start(heard_there_.events());
+    RelayedSession::join();
   }
 
   /// Writes in pieces of random sizes, then finishes. The first error ends it.
@@ -55,12 +47,6 @@ class Bulk : public TwoHosts {
       all.insert(all.end(), piece->begin(), piece->end());
     }
   }
-
-  Recorder heard_here_;
-  Recorder heard_there_;
-  std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Session> here_;
-  std::unique_ptr<Session> there_;
 };
 
 class BulkOver : public Bulk, public testing::WithParamInterface<int> {};
@@ -137,11 +123,7 @@ TEST_F(Bulk, FailsOnBothEndsWhenOneOfItsConnectionsIsLost) {
 
 TEST_F(Bulk, FailsOnBothEndsWhenTheLinkIsDead) {
   join(2);
-  std::thread writer([&] {
-    const auto bytes = ByteBuffer(kMebibyte);
-    while (here_->bulk_sender().write(bytes)) {
-    }
-  });
+  auto writer = write_until_it_fails();
   ASSERT_TRUE(there_->bulk_receiver().read());
   relay_->stall();
   EXPECT_FALSE(read_all(there_->bulk_receiver()));
@@ -172,11 +154,7 @@ TEST_F(Bulk, IsHeldBackByItsReader) {
 
 TEST_F(Bulk, LetsGoOfAWriterWhenTheSessionIsClosed) {
   join(2);
-  std::thread writer([&] {
-    const auto bytes = ByteBuffer(kMebibyte);
-    while (here_->bulk_sender().write(bytes)) {
-    }
-  });
+  auto writer = write_until_it_fails();
   relay_->await_passed(1, Relay::Direction::to_target, kMebibyte);
   here_->close();
   writer.join();

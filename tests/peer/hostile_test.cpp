@@ -148,7 +148,7 @@ TEST_F(Hostile, WhoeverIsTurnedAwayIsToldOf) {
   EXPECT_FALSE(ask(peer, wrong));
   const auto intruder = *turned_away.pop();
   EXPECT_EQ(intruder.peer.host, "hosta");
-  EXPECT_THAT(intruder.reason, HasSubstr("a session that is not known here"));
+  EXPECT_THAT(intruder.reason, HasSubstr("the session to be joined is not known"));
 
   // Who is let in is not.
   expect_still_listening();

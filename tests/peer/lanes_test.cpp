@@ -1,8 +1,7 @@
 // The message lanes, over real TCP and through a relay that breaks the network.
 #include <gmock/gmock.h>
 
-#include "relay.hpp"
-#include "two_hosts.hpp"
+#include "relayed_session.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -10,26 +9,7 @@ namespace {
 using testing::HasSubstr;
 using Direction = Relay::Direction;
 
-class Lanes : public TwoHosts {
- protected:
-  /// A session through a relay, started on both sides.
-  void join() {
-    listen();
-    relay_ = std::make_unique<Relay>(port());
-    auto session = TlsDialer(dialling(relay_->port())).dial("hostb");
-    ASSERT_TRUE(session) << session.error().message;
-    here_ = std::move(*session);
-    there_ = accepted();
-    here_->start(heard_here_.events());
-    there_->start(heard_there_.events());
-  }
-
-  Recorder heard_here_;
-  Recorder heard_there_;
-  std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Session> here_;
-  std::unique_ptr<Session> there_;
-};
+class Lanes : public RelayedSession {};
 
 TEST_F(Lanes, KeepTheOrderOfEachAndReturnWhatWasSent) {
   join();

@@ -5,8 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "relay.hpp"
-#include "two_hosts.hpp"
+#include "relayed_session.hpp"
 
 namespace vmigrate::peer {
 namespace {
@@ -16,13 +15,7 @@ using Direction = Relay::Direction;
 
 constexpr Milliseconds kLong{60'000};
 
-/// How often a session said that it stalls, and that it goes on.
-struct Stalls {
-  std::atomic<int> begun = 0;
-  std::atomic<int> over = 0;
-};
-
-class Resuming : public TwoHosts {
+class Resuming : public RelayedSession {
  protected:
   Resuming() {
     patience_ = {.opening = Milliseconds(2'000),
@@ -34,22 +27,9 @@ class Resuming : public TwoHosts {
 
   void begin(int connections, Milliseconds window = kLong) {
     bulk_connections_ = connections;
-    listen();
-    relay_ = std::make_unique<Relay>(port());
-    auto session = TlsDialer(dialling(relay_->port())).dial("hostb");
-    ASSERT_TRUE(session) << session.error().message;
-    here_ = std::move(*session);
-    there_ = accepted();
-    start(*here_, heard_here_, stalls_here_);
-    start(*there_, heard_there_, stalls_there_);
+    join();
     here_->set_reconnect_window(window);
     there_->set_reconnect_window(window);
-  }
-
-  static void start(Session& session, Recorder& heard, Stalls& stalls) {
-    auto events = heard.events();
-    events.stalled = [&stalls](const std::optional<Error>& why) { ++(why ? stalls.begun : stalls.over); };
-    session.start(std::move(events));
   }
 
   /// Moves so much over the RAM lane; `disturb` is called with what has arrived so far.
@@ -89,14 +69,6 @@ class Resuming : public TwoHosts {
     });
     EXPECT_TRUE(done);
   }
-
-  Recorder heard_here_;
-  Recorder heard_there_;
-  Stalls stalls_here_;
-  Stalls stalls_there_;
-  std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Session> here_;
-  std::unique_ptr<Session> there_;
 };
 
 TEST_F(Resuming, MessagesArriveOnceAndInOrderHoweverOftenTheLinkIsCut) {
@@ -259,11 +231,7 @@ TEST_F(Resuming, EndsWhenTheWindowHasPassed) {
 
 TEST_F(Resuming, EndsBothEndsOfTheMemoryWhenTheWindowHasPassed) {
   begin(2, Milliseconds(300));
-  std::thread writer([&] {
-    const auto bytes = ByteBuffer(kMebibyte);
-    while (here_->bulk_sender().write(bytes)) {
-    }
-  });
+  auto writer = write_until_it_fails();
   ASSERT_TRUE(there_->bulk_receiver().read());
   relay_->stall();
   while (there_->bulk_receiver().read()) {
@@ -299,11 +267,7 @@ TEST_F(Resuming, EndsAtOnceWhenTheOtherEndMeantIt) {
 
 TEST_F(Resuming, LetsGoOfEverybodyWhenItIsClosedWhileItStalls) {
   begin(2);
-  std::thread writer([&] {
-    const auto bytes = ByteBuffer(kMebibyte);
-    while (here_->bulk_sender().write(bytes)) {
-    }
-  });
+  auto writer = write_until_it_fails();
   ASSERT_TRUE(there_->bulk_receiver().read());
   relay_->stall();
   while (stalls_here_.begun == 0 || stalls_there_.begun == 0) std::this_thread::yield();
