@@ -25,4 +25,8 @@ std::string_view to_string(AttachmentKind kind) {
   return "other";
 }
 
+Finding finding_of(const Error& error) {
+  return {error.code, error.message, error.hint};
+}
+
 }  // namespace vmigrate::hypervisor

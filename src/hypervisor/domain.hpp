@@ -74,5 +74,7 @@ struct Finding {
   std::string what;  ///< "the bridge br7 of interface 52:54:00:… does not exist on hostb"
   std::string hint;  ///< "create it, or …"
 };
+/// The error, as what stands against the move.
+Finding finding_of(const Error& error);
 
 }  // namespace vmigrate::hypervisor

@@ -14,11 +14,6 @@ std::vector<std::string> FakeWorld::log() const {
   return log_;
 }
 
-void FakeWorld::forget_log() {
-  const std::lock_guard lock(mutex_);
-  log_ = {};
-}
-
 std::size_t FakeWorld::position(const std::string& line) const {
   const std::lock_guard lock(mutex_);
   return static_cast<std::size_t>(std::find(log_.begin(), log_.end(), line) - log_.begin());

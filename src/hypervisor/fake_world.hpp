@@ -19,7 +19,6 @@ class FakeWorld {
   /// Relinquished"), so that the order can be asserted across all of them.
   void note(const std::string& host, const std::string& what);
   std::vector<std::string> log() const;
-  void forget_log();
   /// Position of the first such line; log().size() when there is none.
   std::size_t position(const std::string& line) const;
 

@@ -182,13 +182,8 @@ void VmmServer::wait_for_anything() {
       files.push_back({known.vmm->process().file(), POLLIN, 0});
     }
   }
-  ::poll(files.data(), files.size(), time_to_wait());
-}
-
-int VmmServer::time_to_wait() const {
-  if (newcomers_.empty()) return -1;
-  const auto left = newcomers_.front().deadline - std::chrono::steady_clock::now();
-  return static_cast<int>(std::max<std::int64_t>(std::chrono::ceil<Milliseconds>(left).count(), 0));
+  const auto deadline = newcomers_.empty() ? std::nullopt : std::optional(newcomers_.front().deadline);
+  ::poll(files.data(), files.size(), milliseconds_until(deadline));
 }
 
 void VmmServer::take_newcomers() {
@@ -197,7 +192,10 @@ void VmmServer::take_newcomers() {
     auto socket = listener_.accept();
     if (!socket) return;
     // Whoever is there for longest and has said nothing makes room: a VMM says who it is at once.
-    if (newcomers_.size() == kMostNewcomers) newcomers_.pop_front();
+    if (newcomers_.size() == kMostNewcomers) {
+      hear(newcomers_.front());
+      newcomers_.pop_front();
+    }
     newcomers_.push_back({std::move(*socket), std::chrono::steady_clock::now() + hello_patience_});
   }
 }

@@ -74,8 +74,6 @@ class VmmServer {
   Result<> recall();
   void run(const std::stop_token& stop);
   void wait_for_anything();
-  /// Milliseconds until the first of the newcomers is late; -1: there is none.
-  int time_to_wait() const;
   void take_newcomers();
   /// False: it is done with.
   bool hear(Newcomer& newcomer);
