@@ -43,9 +43,11 @@ class LibvirtAndVmms : public Hypervisors {
 
 Result<std::unique_ptr<Hypervisors>> Hypervisors::create(const Configuration& configuration,
                                                          handover::Journal& journal) {
-  auto vmms = VmmHypervisor::create(
-      {configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms", configuration.host.name,
-       [&journal](const VmId& vm) { return handover::veto_of_start(journal, vm); }});
+  auto vmms = VmmHypervisor::create({configuration.paths.vmm_socket, configuration.paths.runtime + "/vmms",
+                                     configuration.host.name,
+                                     [&journal, runtime = configuration.paths.runtime](const VmId& vm) {
+                                       return handover::veto_of_start(journal, vm, runtime);
+                                     }});
   if (!vmms) return fail(vmms.error());
   if (!configuration.hypervisor.libvirt) return std::make_unique<VmmsAlone>(std::move(*vmms));
   auto loop = hypervisor::EventLoop::create();

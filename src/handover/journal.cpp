@@ -50,9 +50,9 @@ Result<destination::State> destination_state(const Record& record) {
 }
 
 Result<std::uint64_t> Journal::last_epoch(const VmId& vm) {
-  const auto record = latest(vm);
-  if (!record) return fail(record.error());
-  return *record ? (*record)->epoch : 0;
+  const auto records = of_vm(vm);
+  if (!records) return fail(records.error());
+  return records->empty() ? 0 : records->front().epoch;
 }
 
 Outcome outcome_of(const Record& record) {

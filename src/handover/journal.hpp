@@ -57,11 +57,9 @@ class Journal {
   /// later epoch of its VM has come after does not: that its end could not be written makes it no promise
   /// again.
   virtual Result<std::vector<Record>> unfinished() = 0;
-  /// The record of a VM with the highest epoch, if there is any.
-  virtual Result<std::optional<Record>> latest(const VmId& vm) = 0;
-  /// The same without what was refused here as a destination: that has changed nothing about whose the VM is.
-  virtual Result<std::optional<Record>> latest_in_force(const VmId& vm) = 0;
-  /// Its epoch; 0 when there is none.
+  /// All of one VM, the highest epoch first.
+  virtual Result<std::vector<Record>> of_vm(const VmId& vm) = 0;
+  /// The highest epoch of a VM; 0 when there is none.
   Result<std::uint64_t> last_epoch(const VmId& vm);
 };
 

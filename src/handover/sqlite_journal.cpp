@@ -1,7 +1,6 @@
 #include <mutex>
 
-#include <sqlite3.h>
-
+#include "base/sqlite.hpp"
 #include "handover/journal.hpp"
 
 namespace vmigrate::handover {
@@ -35,27 +34,14 @@ constexpr const char* kColumns =
 constexpr const char* kHasVmm = "SELECT 1 FROM pragma_table_info('promises') WHERE name = 'vmm'";
 constexpr const char* kAddVmm = "ALTER TABLE promises ADD COLUMN vmm TEXT NOT NULL DEFAULT ''";
 
-struct CloseDatabase {
-  void operator()(sqlite3* database) const { ::sqlite3_close(database); }
-};
-struct FinalizeStatement {
-  void operator()(sqlite3_stmt* statement) const { ::sqlite3_finalize(statement); }
-};
-using Database = std::unique_ptr<sqlite3, CloseDatabase>;
-using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+using sqlite::bind_parameter;
+using sqlite::Database;
+using sqlite::Statement;
+using sqlite::text_column;
 
 tl::unexpected<Error> journal_error(sqlite3* database, std::string_view what) {
   return fail(ErrorCode::failed, std::string(what) + " the journal: " + ::sqlite3_errmsg(database),
               "make room and check the permissions of the state folder (paths.state in migrated.toml)");
-}
-
-void bind(sqlite3_stmt* statement, int index, const std::string& text) {
-  ::sqlite3_bind_text(statement, index, text.data(), static_cast<int>(text.size()), SQLITE_STATIC);
-}
-
-std::string text_column(sqlite3_stmt* statement, int index) {
-  const auto* text = ::sqlite3_column_text(statement, index);
-  return text == nullptr ? "" : reinterpret_cast<const char*>(text);
 }
 
 Result<Record> read_record(sqlite3_stmt* row) {
@@ -96,17 +82,17 @@ class SqliteJournal : public Journal {
                              ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
     if (!statement) return fail(statement.error());
     sqlite3_stmt* row = statement->get();
-    bind(row, 1, record.migration.text());
+    bind_parameter(*statement, 1, record.migration.text());
     ::sqlite3_bind_int(row, 2, static_cast<int>(record.role));
-    bind(row, 3, record.vm.text());
-    bind(row, 4, record.vm_name);
+    bind_parameter(*statement, 3, record.vm.text());
+    bind_parameter(*statement, 4, record.vm_name);
     ::sqlite3_bind_int64(row, 5, static_cast<sqlite3_int64>(record.epoch));
-    bind(row, 6, record.peer);
-    bind(row, 7, record.state);
+    bind_parameter(*statement, 6, record.peer);
+    bind_parameter(*statement, 7, record.state);
     ::sqlite3_bind_int(row, 8, record.runs ? 1 : 0);
     ::sqlite3_bind_int(row, 9, record.keeps_definition ? 1 : 0);
     ::sqlite3_bind_blob(row, 10, record.result.data(), static_cast<int>(record.result.size()), SQLITE_STATIC);
-    bind(row, 11, record.vmm);
+    bind_parameter(*statement, 11, record.vmm);
     if (::sqlite3_step(row) != SQLITE_DONE) return journal_error(database_.get(), "cannot write");
     // Only where the VM runs for certain: what is about to come may be refused, and then what was here before
     // it says whose the VM is.
@@ -119,7 +105,7 @@ class SqliteJournal : public Journal {
     auto statement =
         prepare(std::string("SELECT ") + kColumns + " FROM promises WHERE migration = ?1 AND role = ?2");
     if (!statement) return fail(statement.error());
-    bind(statement->get(), 1, migration.text());
+    bind_parameter(*statement, 1, migration.text());
     ::sqlite3_bind_int(statement->get(), 2, static_cast<int>(role));
     return first_of(read_all(statement->get()));
   }
@@ -137,22 +123,16 @@ class SqliteJournal : public Journal {
     return read_all(statement->get());
   }
 
-  Result<std::optional<Record>> latest(const VmId& vm) override { return newest(vm, ""); }
-
-  Result<std::optional<Record>> latest_in_force(const VmId& vm) override {
-    return newest(vm, " AND state <> 'refused'");
+  Result<std::vector<Record>> of_vm(const VmId& vm) override {
+    const std::lock_guard lock(mutex_);
+    auto statement =
+        prepare(std::string("SELECT ") + kColumns + " FROM promises WHERE vm = ?1 ORDER BY epoch DESC");
+    if (!statement) return fail(statement.error());
+    bind_parameter(*statement, 1, vm.text());
+    return read_all(statement->get());
   }
 
  private:
-  Result<std::optional<Record>> newest(const VmId& vm, const char* condition) {
-    const std::lock_guard lock(mutex_);
-    auto statement = prepare(std::string("SELECT ") + kColumns + " FROM promises WHERE vm = ?1" + condition +
-                             " ORDER BY epoch DESC LIMIT 1");
-    if (!statement) return fail(statement.error());
-    bind(statement->get(), 1, vm.text());
-    return first_of(read_all(statement->get()));
-  }
-
   /// A VM that moves to and fro for years must not fill the disk. Nobody asks any more about an earlier
   /// migration of it that both hosts have brought to its end; one that the other host may ask about stays.
   /// What is not forgotten now is with the next one.
@@ -160,17 +140,15 @@ class SqliteJournal : public Journal {
     auto statement = prepare(
         "DELETE FROM promises WHERE vm = ?1 AND epoch < ?2 AND state IN ('confirmed', 'reclaimed', 'done')");
     if (!statement) return;
-    bind(statement->get(), 1, record.vm.text());
+    bind_parameter(*statement, 1, record.vm.text());
     ::sqlite3_bind_int64(statement->get(), 2, static_cast<sqlite3_int64>(record.epoch));
     ::sqlite3_step(statement->get());
   }
 
   Result<Statement> prepare(const std::string& text) {
-    sqlite3_stmt* statement = nullptr;
-    if (::sqlite3_prepare_v2(database_.get(), text.c_str(), -1, &statement, nullptr) != SQLITE_OK) {
-      return journal_error(database_.get(), "cannot use");
-    }
-    return Statement(statement);
+    auto statement = sqlite::prepare(database_.get(), text);
+    if (!statement) return journal_error(database_.get(), "cannot use");
+    return statement;
   }
 
   Result<std::vector<Record>> read_all(sqlite3_stmt* statement) {

@@ -1,8 +1,11 @@
 #include "handover/veto.hpp"
 
+#include <algorithm>
 #include <variant>
 
 #include <fmt/format.h>
+
+#include "handover/runtime_directory.hpp"
 
 namespace vmigrate::handover {
 
@@ -27,8 +30,21 @@ std::optional<Error> veto_of_start(const Record& latest) {
                   latest.peer, latest.vm_name)};
 }
 
-std::optional<Error> veto_of_start(Journal& journal, const VmId& vm) {
-  const auto latest = journal.latest_in_force(vm);
+Result<std::optional<Record>> record_in_force(Journal& journal, const VmId& vm,
+                                              const std::string& runtime_folder) {
+  const auto records = journal.of_vm(vm);
+  if (!records) return fail(records.error());
+  const auto found = std::find_if(records->begin(), records->end(), [&](const Record& record) {
+    if (record.role == Role::source) return true;
+    if (record.state == destination::name(destination::Refused{Error{}})) return false;
+    return record.state != destination::name(destination::Reserved{}) ||
+           is_under_way(runtime_folder, record.migration);
+  });
+  return found == records->end() ? std::nullopt : std::optional(*found);
+}
+
+std::optional<Error> veto_of_start(Journal& journal, const VmId& vm, const std::string& runtime_folder) {
+  const auto latest = record_in_force(journal, vm, runtime_folder);
   if (!latest) return latest.error();
   return *latest ? veto_of_start(**latest) : std::nullopt;
 }

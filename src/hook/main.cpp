@@ -46,7 +46,8 @@ Result<> allow_start(const std::string& configuration_file) {
   if (!vm) return fail(vm.error());
   const auto journal = handover::open_journal(path);
   if (!journal) return fail(journal.error());
-  if (auto veto = handover::veto_of_start(**journal, *vm)) return fail(std::move(*veto));
+  if (auto veto = handover::veto_of_start(**journal, *vm, configuration->paths.runtime))
+    return fail(std::move(*veto));
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "audit/trail.hpp"
 #include "base/text.hpp"
 #include "migration/messages.hpp"
 #include "vmigrate/migration.pb.h"
@@ -12,7 +13,6 @@ constexpr int kMaximumDisks = 256;
 constexpr int kMaximumInterfaces = 256;
 constexpr int kMaximumFindings = 256;
 constexpr int kMaximumAddresses = 64;
-constexpr int kMaximumHeads = 1000;
 constexpr std::size_t kChecksumBytes = 16;
 
 std::string text_of(const ByteBuffer& bytes) {
@@ -303,7 +303,8 @@ void put(const Heads& heads, wire::ControlMessage& out) {
 }
 
 Result<ControlMessage> take(const wire::Heads& in) {
-  if (in.heads_size() > kMaximumHeads) return malformed("too many heads of an audit trail");
+  if (static_cast<std::size_t>(in.heads_size()) > audit::kMostHeads)
+    return malformed("too many heads of an audit trail");
   Heads heads;
   for (const auto& from : in.heads()) {
     if (from.number() == 0 || !audit::is_hash(from.hash()))

@@ -76,11 +76,10 @@ void DestinationMigration::run() {
     apply(destination::Restarted{});
   } else {
     auto findings = check();
-    if (!findings)
-      return answer_offer({{findings.error().code, findings.error().message, findings.error().hint}});
+    if (!findings) return answer_offer({hypervisor::finding_of(findings.error())});
     if (!findings->empty() || offer_.check_only) return answer_offer(std::move(*findings));
     if (auto reserved = reserve(); !reserved) {
-      return answer_offer({{reserved.error().code, reserved.error().message, reserved.error().hint}});
+      return answer_offer({hypervisor::finding_of(reserved.error())});
     }
     link_stalls_.set_window(edges_.timing.reconnect);
     link_->set_reconnect_window(edges_.timing.reconnect);
@@ -105,7 +104,7 @@ void DestinationMigration::run() {
 
 Result<std::vector<hypervisor::Finding>> DestinationMigration::check() {
   auto findings = edges_.hypervisor.check_incoming(offer_.domain);
-  const auto expected = runtime_directory_of(edges_.runtime_folder, offer_.migration);
+  const auto expected = handover::runtime_directory_of(edges_.runtime_folder, offer_.migration);
   if (findings && offer_.runtime_directory != expected) {
     findings->push_back({ErrorCode::refused,
                          fmt::format("{} keeps a migration's sockets in {}, and {} in {}", edges_.host,
@@ -146,7 +145,7 @@ Result<> DestinationMigration::reserve() {
     mailbox->post([this, why] { apply(destination::Failed{why.in(edges_.host)}); });
   };
   begun_ = true;
-  auto directory = RuntimeDirectory::create(offer_.runtime_directory);
+  auto directory = handover::RuntimeDirectory::create(offer_.runtime_directory);
   if (!directory) {
     apply(destination::Failed{directory.error()});
     return fail(directory.error());
@@ -239,13 +238,11 @@ void DestinationMigration::on_link_lost(const Error& why) {
 }
 
 void DestinationMigration::on_link_stalled(const std::optional<Error>& why) {
-  if (why) {
+  if (why)
     spdlog::warn("{}: the link to {} is lost, waiting for it: {}", label(), record_.peer, why->message);
-    link_stalls_.begin(edges_.clock.now(), why->message);
-  } else {
+  else
     spdlog::info("{}: the link to {} is back", label(), record_.peer);
-    link_stalls_.end(edges_.clock.now());
-  }
+  link_stalls_.note(edges_.clock.now(), why);
   report_.progress.link = link_stalls_.report(edges_.clock.now());
   publish_(report_);
 }

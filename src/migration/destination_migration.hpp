@@ -6,6 +6,7 @@
 #include <string>
 
 #include "handover/destination.hpp"
+#include "handover/runtime_directory.hpp"
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
 #include "migration/incoming_stream.hpp"
@@ -13,7 +14,6 @@
 #include "migration/mailbox.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/report.hpp"
-#include "migration/runtime_directory.hpp"
 
 namespace vmigrate::migration {
 
@@ -112,7 +112,7 @@ class DestinationMigration {
   std::function<void()> retry_;
 
   // The stream writes into what the move made, and is gone before it.
-  std::optional<RuntimeDirectory> directory_;
+  std::optional<handover::RuntimeDirectory> directory_;
   std::unique_ptr<hypervisor::IncomingMove> move_;
   std::unique_ptr<IncomingStream> stream_;
 };

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/clock.hpp"
+#include "base/error.hpp"
 #include "base/units.hpp"
 #include "migration/report.hpp"
 
@@ -12,11 +13,13 @@ namespace vmigrate::migration {
 /// How often a migration's link was lost so far, and for how long.
 class LinkStalls {
  public:
-  void begin(MonotonicTime now, std::string why) {
+  /// Why the link stalls from now on, or nothing: it goes on.
+  void note(MonotonicTime now, const std::optional<Error>& why) {
+    if (!why) return end(now);
     if (since_) return;
     ++count_;
     since_ = now;
-    why_ = std::move(why);
+    why_ = why->message;
   }
   void end(MonotonicTime now) {
     if (since_) before_ += now - *since_;

@@ -6,12 +6,12 @@
 #include <spdlog/spdlog.h>
 
 #include "base/thread_name.hpp"
+#include "handover/runtime_directory.hpp"
 #include "handover/veto.hpp"
 #include "migration/audit_entries.hpp"
 #include "migration/certificates.hpp"
 #include "migration/destination_migration.hpp"
 #include "migration/peer_link.hpp"
-#include "migration/runtime_directory.hpp"
 #include "migration/visitor.hpp"
 
 namespace vmigrate::migration {
@@ -27,7 +27,7 @@ Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
 }
 
 void add_if_any(const Result<>& judged, std::vector<hypervisor::Finding>& findings) {
-  if (!judged) findings.push_back({judged.error().code, judged.error().message, judged.error().hint});
+  if (!judged) findings.push_back(hypervisor::finding_of(judged.error()));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ Manager::~Manager() {
 }
 
 Result<> Manager::recover() {
-  remove_stale_runtime_directories(edges_.runtime_folder);
+  handover::remove_stale_runtime_directories(edges_.runtime_folder);
   auto records = edges_.journal.unfinished();
   if (!records) return fail(records.error());
   for (const auto& record : *records) {
@@ -143,12 +143,12 @@ Result<> Manager::take_back(const MigrationId& migration, const std::string& fen
   auto record = **found;
   // Or it may be on its way back just now.
   const auto claim = claims_.claim(record.vm);
-  const auto newest = edges_.journal.latest_in_force(record.vm);
-  if (!newest) return fail(newest.error());
   if (!claim) {
     return fail(ErrorCode::refused,
                 fmt::format("a migration of {} is under way on {}", record.vm_name, edges_.host));
   }
+  const auto newest = handover::record_in_force(edges_.journal, record.vm, edges_.runtime_folder);
+  if (!newest) return fail(newest.error());
   if (!*newest || (*newest)->epoch != record.epoch || !handover::is_handed_over(record)) return nothing;
   if (auto named = is_peer(record.peer, fenced_host); !named) return named;
   record.state = handover::source::name(handover::source::Reclaimed{Error{}});
@@ -164,7 +164,7 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
   if (!findings) return findings;
   add_if_any(edges_.permission->may_send(described, host), *findings);
   const auto id = MigrationId::random();
-  const Offer offer{id, true, runtime_directory_of(edges_.runtime_folder, id), edges_.host,
+  const Offer offer{id, true, handover::runtime_directory_of(edges_.runtime_folder, id), edges_.host,
                     std::move(described)};
   peer::PeerIdentity there_is;
   const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer, &there_is);

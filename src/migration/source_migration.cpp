@@ -9,7 +9,6 @@
 #include "migration/batch_opening.hpp"
 #include "migration/certificates.hpp"
 #include "migration/forecast.hpp"
-#include "migration/no_longer_trusted.hpp"
 
 namespace vmigrate::migration {
 namespace {
@@ -103,14 +102,6 @@ void SourceMigration::resolve() {
   mailbox_->post([this] { apply(source::Resolved{}); });
 }
 
-void SourceMigration::cut_off() {
-  mailbox_->post([this] {
-    if (!link_ || !link_usable_) return;
-    link_->close();
-    on_link_lost(no_longer_trusted(record_.peer, edges_.host));
-  });
-}
-
 void SourceMigration::abandon() {
   mailbox_->post([this] { abandoned_ = true; });
 }
@@ -138,7 +129,7 @@ void SourceMigration::run() {
   const bool reclaimed = std::holds_alternative<source::Reclaimed>(state_);
   if (reclaimed) await_refusal();
   conclude();
-  if (reclaimed && !verdict_seen_) tell_that_it_is_over();
+  if (reclaimed && !verdict_seen_ && !abandoned_) tell_that_it_is_over();
 }
 
 // --- Setting out
@@ -196,8 +187,9 @@ Result<OfferAnswer> SourceMigration::offer() {
   const auto epoch = edges_.journal.last_epoch(record_.vm);
   if (!epoch) return fail(epoch.error());
   record_.epoch = *epoch + 1;
-  link_->send(Offer{record_.migration, false, runtime_directory_of(edges_.runtime_folder, record_.migration),
-                    edges_.host, domain_, edges_.audit->head()});
+  link_->send(Offer{record_.migration, false,
+                    handover::runtime_directory_of(edges_.runtime_folder, record_.migration), edges_.host,
+                    domain_, edges_.audit->head()});
   const auto deadline = edges_.clock.now() + edges_.timing.answer;
   while (!offer_answer_ && !cancel_asked_ && mailbox_->handle_one(deadline)) {
   }
@@ -211,8 +203,8 @@ Result<OfferAnswer> SourceMigration::offer() {
 
 Result<> SourceMigration::begin() {
   hypervisor::OutgoingOptions options;
-  options.runtime_directory = runtime_directory_of(edges_.runtime_folder, record_.migration);
-  auto directory = RuntimeDirectory::create(options.runtime_directory);
+  options.runtime_directory = handover::runtime_directory_of(edges_.runtime_folder, record_.migration);
+  auto directory = handover::RuntimeDirectory::create(options.runtime_directory);
   if (!directory) return fail(directory.error());
   directory_.emplace(std::move(*directory));
   if (auto written = record(state_); !written) return written;
@@ -310,41 +302,6 @@ void SourceMigration::on_message(const ControlMessage& message) {
   }
 }
 
-void SourceMigration::on_link_lost(const Error& why) {
-  spdlog::warn("{}: the link to {} is lost: {}", label(), record_.peer, why.message);
-  link_usable_ = false;
-  link_stalls_.end(edges_.clock.now());
-  show_link();
-  if (!begun_) {
-    offer_answer_ = fail(why);
-    return;
-  }
-  apply(source::LinkLost{why});
-}
-
-void SourceMigration::on_link_stalled(const std::optional<Error>& why) {
-  if (why) {
-    spdlog::warn("{}: the link to {} is lost, trying again: {}", label(), record_.peer, why->message);
-    link_stalls_.begin(edges_.clock.now(), why->message);
-  } else {
-    spdlog::info("{}: the link to {} is back", label(), record_.peer);
-    link_stalls_.end(edges_.clock.now());
-  }
-  show_link();
-}
-
-void SourceMigration::set_reconnect_window(Milliseconds window) {
-  link_stalls_.set_window(window);
-  if (link_) link_->set_reconnect_window(window);
-}
-
-/// While it stands still nothing is gained by waiting longer than a pause may be. Not much less either: the
-/// last pages are on their way, and to take the VM back costs as much as a short loss.
-Milliseconds SourceMigration::window_while_stopped() const {
-  constexpr int kPauses = 10;
-  return std::min({edges_.timing.reconnect, edges_.timing.reconnect_stopped, kPauses * options_.max_pause});
-}
-
 void SourceMigration::on_stream(FileDescriptor qemu) {
   if (!move_) return;  // its end has overtaken it
   auto mailbox = mailbox_;
@@ -424,7 +381,7 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
 void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   if (report_.phase != Phase::memory || !stream_ || !progress_meter_) return;
   progress_meter_->update(edges_.clock.now(), stream_->counters(), memory, downtime_limit_, report_.progress);
-  show_link();
+  note_link();
   if (link_stalls_.is_stalled()) {
     // The stream, which would tell, stands still; and no pass ends.
     look_whether_it_stopped();
@@ -435,15 +392,6 @@ void SourceMigration::on_progress(const hypervisor::MemoryProgress& memory) {
   }
   report_.progress.elapsed = duration_cast<Milliseconds>(edges_.clock.now() - started_);
   publish();
-}
-
-void SourceMigration::look_whether_it_stopped() {
-  if (window_shortened_ || !record_.runs) return;
-  const auto state = hypervisor().state(record_.vm);
-  if (!state || *state != DomainState::paused) return;
-  spdlog::warn("{}: the VM stands still while the link is lost", label());
-  window_shortened_ = true;
-  set_reconnect_window(window_while_stopped());
 }
 
 pacing::SwitchoverTerms SourceMigration::terms() const {
@@ -649,12 +597,6 @@ void SourceMigration::await_refusal() {
   while (link_ && link_usable_ && !link_stalls_.is_stalled() && !verdict_seen_ && !abandoned_ &&
          mailbox_->handle_one(deadline)) {
   }
-}
-
-/// The destination may be waiting for the link to come back. It need not, once it is asked anew; and if it
-/// cannot be, it does so when it has waited long enough.
-void SourceMigration::tell_that_it_is_over() {
-  (void)ask_peer(edges_.dialer, record_.peer, Ask{record_.migration}, edges_.timing.question);
 }
 
 void SourceMigration::retry(std::function<void()> what) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "handover/runtime_directory.hpp"
 #include "handover/source.hpp"
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
@@ -15,7 +16,6 @@
 #include "migration/progress_meter.hpp"
 #include "migration/progress_watch.hpp"
 #include "migration/report.hpp"
-#include "migration/runtime_directory.hpp"
 #include "pacing/convergence.hpp"
 #include "pacing/switchover.hpp"
 
@@ -76,7 +76,7 @@ class SourceMigration {
   void set_reconnect_window(Milliseconds window);
   Milliseconds window_while_stopped() const;
   void look_whether_it_stopped();
-  void show_link();
+  void note_link();
   void on_stream(FileDescriptor qemu);
   void on_vcpus_stopped();
   void on_finish(const hypervisor::FinishCall& call);
@@ -169,7 +169,7 @@ class SourceMigration {
 
   // In this order: each uses what stands above it, and is gone before it.
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
-  std::optional<RuntimeDirectory> directory_;
+  std::optional<handover::RuntimeDirectory> directory_;
   std::unique_ptr<PeerLink> link_;
   std::unique_ptr<hypervisor::OutgoingMove> move_;
   std::unique_ptr<OutgoingStream> stream_;

@@ -29,11 +29,6 @@ std::string SourceMigration::abort_reason() const {
   return reclaiming->why.message.empty() ? "the migration failed on the source" : reclaiming->why.message;
 }
 
-void SourceMigration::show_link() {
-  report_.progress.link = link_stalls_.report(edges_.clock.now());
-  publish();
-}
-
 void SourceMigration::publish() {
   publish_(report_);
 }

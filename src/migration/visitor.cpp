@@ -73,27 +73,27 @@ void Visitor::serve(const Offer& offer) {
   // The name under which it is configured here is who it is, whatever it calls itself.
   Offer taken = offer;
   taken.source_host = link_.session().peer().host;
-  if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may) {
-    spdlog::warn("{}: refused: {}", short_form(offer.migration), may.error().message);
-    edges_.audit->note(of_offer(offer, "refused", link_.session().peer(), edges_.host, may.error().message),
-                       audit::Keep::some);
-    link_.send(
-        OfferAnswer{edges_.host, {{may.error().code, may.error().message, may.error().hint}}, edges_.memory});
-    return;
-  }
+  // Whatever becomes of the offer: its source has left every session that it had about this VM.
   if (!offer.check_only) tell_others_({taken.source_host, offer.domain.id, {}});
+  if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may)
+    return refuse(offer, may.error());
   // A migration that has just failed may still be clearing away what came in.
   auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);
   if (!claim && !offer.check_only) {
-    const std::string what =
-        fmt::format("a migration of {} is already under way on {}", offer.domain.name, edges_.host);
-    edges_.audit->note(of_offer(offer, "refused", link_.session().peer(), edges_.host, what),
-                       audit::Keep::some);
-    link_.send(OfferAnswer{edges_.host, {{ErrorCode::refused, what, "see: vmigrate list"}}, {}});
-    return;
+    return refuse(
+        offer, {ErrorCode::refused,
+                fmt::format("a migration of {} is already under way on {}", offer.domain.name, edges_.host),
+                "see: vmigrate list"});
   }
   destination_.emplace(edges_, std::move(taken), std::move(claim), link_, mailbox_, publish_);
   destination_->run();
+}
+
+void Visitor::refuse(const Offer& offer, const Error& why) {
+  spdlog::warn("{}: refused: {}", short_form(offer.migration), why.message);
+  edges_.audit->note(of_offer(offer, "refused", link_.session().peer(), edges_.host, why.message),
+                     audit::Keep::some);
+  link_.send(OfferAnswer{edges_.host, {hypervisor::finding_of(why)}, {}});
 }
 
 void Visitor::serve(const Ask& ask) {

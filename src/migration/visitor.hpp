@@ -39,6 +39,7 @@ class Visitor {
   void serve(const AskHeads& ask);
   template <class Other>
   void serve(const Other& other);
+  void refuse(const Offer& offer, const Error& why);
   void note(std::string action, std::string result, audit::Keep keep, std::string reason = {});
   handover::Outcome outcome_now(const handover::Record& record);
   Verdict verdict_of(const MigrationId& migration);

@@ -1,11 +1,13 @@
 """libvirt's hook: a VM that was handed over is started on no host but the one that it was handed over to."""
 
 import os
+import shutil
 import signal
 
 import pytest
 from labkit import processes
 from moving import is_only_on, move, vmigrate
+from test_faults import Move, wait_for_phase
 
 PATIENCE = 60
 
@@ -28,7 +30,13 @@ def restart_libvirtd(host):
 
 
 def boot_again(host):
-    """As a host does that has crashed: libvirtd has not started what it starts by itself since /run was empty."""
+    """As a host does that has crashed, migrated not yet up: libvirtd has not started what it starts by itself since /run
+    was empty."""
+    if host.is_running("migrated"):
+        host.kill_daemon()
+    for folder in host.inner("/run/vmigrate").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
     host.kill_libvirtd()
     for qemu in host.qemus().values():
         os.kill(qemu["pid"], signal.SIGKILL)
@@ -76,6 +84,23 @@ def test_a_kept_definition_is_started_only_where_somebody_answers_for_it(lab, ad
     assert resolved.returncode == 0, resolved.stderr
     assert "may be started here again" in resolved.stderr
     assert start_by_hand(hooked, "web1") is None
+
+
+def test_a_return_that_a_crash_of_the_host_has_ended_lifts_nothing(lab, add_guest, hooked):
+    guest = add_guest("web1")
+    move(lab, "web1", "hosta", "hostb", "--keep-source-definition")
+    hooked.virsh("autostart", "web1")
+    lab.link.shape("100mbit")
+    returning = Move(lab, "hostb", "hosta")
+    wait_for_phase(lab.host("hostb"), "MEMORY")
+    boot_again(hooked)
+    wait_for_vetoed_autostart(hooked, "web1")
+    assert returning.wait() == 1, returning.said
+    assert [host.name for host in guest.running_on] == ["hostb"]
+    lab.link.shape(None)
+    hooked.start_daemon()
+    move(lab, "web1", "hostb", "hosta")
+    is_only_on(lab, guest, "hosta")
 
 
 def test_others_are_started_and_moved_as_ever(lab, add_guest, hooked):

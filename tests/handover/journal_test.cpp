@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "handover/runtime_directory.hpp"
 #include "handover/veto.hpp"
 
 namespace vmigrate::handover {
@@ -57,7 +58,7 @@ TEST_F(JournalTest, KeepsWhatWasPromisedAcrossAReopen) {
   EXPECT_EQ(journal->find(record.migration, Role::source)->value(), record);
   EXPECT_EQ(*journal->find(record.migration, Role::destination), std::nullopt);
   EXPECT_EQ(*journal->last_epoch(record.vm), 7U);
-  EXPECT_EQ(**journal->latest(record.vm), record);
+  EXPECT_EQ(journal->of_vm(record.vm)->front(), record);
   EXPECT_EQ(*journal->last_epoch(*VmId::parse("00000000-e89b-12d3-a456-426614174000")), 0U);
 }
 
@@ -98,7 +99,7 @@ TEST_F(JournalTest, ForgetsWhatBothHostsHaveBroughtToItsEndWithTheNextMigration)
   // Its own end stays: it is what the next epoch counts from, and what vetoes a start.
   next.state = "confirmed";
   ASSERT_TRUE(journal->write(next));
-  EXPECT_EQ(**journal->latest(next.vm), next);
+  EXPECT_EQ(journal->of_vm(next.vm)->front(), next);
 }
 
 TEST_F(JournalTest, AReturnThatWasRefusedChangesNothingAboutWhoseTheVmIs) {
@@ -107,17 +108,31 @@ TEST_F(JournalTest, AReturnThatWasRefusedChangesNothingAboutWhoseTheVmIs) {
   ASSERT_TRUE(journal->write(handed_over));
   auto back = sample("reserved", Role::destination);
   back.epoch = 8;
-  for (const char* state : {"reserved", "incoming", "refused"}) {
+  for (const char* state : {"reserved", "refused"}) {
     back.state = state;
     ASSERT_TRUE(journal->write(back));
   }
-  EXPECT_EQ(**journal->latest(back.vm), back);
-  EXPECT_EQ(**journal->latest_in_force(back.vm), handed_over);
-  EXPECT_TRUE(veto_of_start(*journal, back.vm));
+  EXPECT_EQ(journal->of_vm(back.vm)->front(), back);
+  EXPECT_EQ(**record_in_force(*journal, back.vm, folder_), handed_over);
+  EXPECT_TRUE(veto_of_start(*journal, back.vm, folder_));
 
   back.state = "running";
   ASSERT_TRUE(journal->write(back));
-  EXPECT_FALSE(veto_of_start(*journal, back.vm));
+  EXPECT_FALSE(veto_of_start(*journal, back.vm, folder_));
+}
+
+TEST_F(JournalTest, AReturnIsStartedByItsMigrationAndByNobodyOnceTheHostHasLostPower) {
+  auto journal = open();
+  ASSERT_TRUE(journal->write(sample("confirmed")));
+  auto back = sample("reserved", Role::destination);
+  back.epoch = 8;
+  ASSERT_TRUE(journal->write(back));
+  {
+    const auto sockets = RuntimeDirectory::create(runtime_directory_of(folder_, back.migration));
+    ASSERT_TRUE(sockets);
+    EXPECT_FALSE(veto_of_start(*journal, back.vm, folder_));
+  }
+  EXPECT_TRUE(veto_of_start(*journal, back.vm, folder_));
 }
 
 TEST_F(JournalTest, AnOlderOneIsGoneOnWith) {

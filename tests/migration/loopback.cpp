@@ -30,8 +30,8 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
     queue.close();
   }
 
+  /// As the real one: what fits into its queue waits there for the network, and nobody for it.
   Result<> write_parts(Parts parts) override {
-    wait();
     for (const auto part : parts) {
       // Empty is the end.
       if (!part.empty() && !queue.push(copy_of(part), part.size())) {

@@ -44,10 +44,7 @@ class WatchedJournal : public handover::Journal {
     return real_->find(migration, role);
   }
   Result<std::vector<handover::Record>> unfinished() override { return real_->unfinished(); }
-  Result<std::optional<handover::Record>> latest(const VmId& vm) override { return real_->latest(vm); }
-  Result<std::optional<handover::Record>> latest_in_force(const VmId& vm) override {
-    return real_->latest_in_force(vm);
-  }
+  Result<std::vector<handover::Record>> of_vm(const VmId& vm) override { return real_->of_vm(vm); }
 
  private:
   const std::string host_;

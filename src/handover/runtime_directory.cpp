@@ -1,4 +1,4 @@
-#include "migration/runtime_directory.hpp"
+#include "handover/runtime_directory.hpp"
 
 #include <cerrno>
 #include <filesystem>
@@ -7,10 +7,15 @@
 
 #include <sys/stat.h>
 
-namespace vmigrate::migration {
+namespace vmigrate::handover {
 
 std::string runtime_directory_of(const std::string& runtime_folder, const MigrationId& migration) {
   return runtime_folder + "/" + migration.text();
+}
+
+bool is_under_way(const std::string& runtime_folder, const MigrationId& migration) {
+  std::error_code ignored;  // then it is not known to be there
+  return std::filesystem::is_directory(runtime_directory_of(runtime_folder, migration), ignored);
 }
 
 Result<RuntimeDirectory> RuntimeDirectory::create(std::string path) {
@@ -33,4 +38,4 @@ void remove_stale_runtime_directories(const std::string& runtime_folder) {
   for (const auto& path : stale) std::filesystem::remove_all(path, error);
 }
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::handover

@@ -5,11 +5,15 @@
 #include "base/error.hpp"
 #include "base/identifiers.hpp"
 
-namespace vmigrate::migration {
+namespace vmigrate::handover {
 
 /// The folder of one migration's sockets. It has the same path on both hosts, since libvirt takes one path
 /// for both.
 std::string runtime_directory_of(const std::string& runtime_folder, const MigrationId& migration);
+
+/// Whether it is there: as long as the migration goes on, and its host has neither lost power nor been started
+/// anew.
+bool is_under_way(const std::string& runtime_folder, const MigrationId& migration);
 
 /// Made for a migration, and removed with everything in it at the end of its life.
 class RuntimeDirectory {
@@ -30,4 +34,4 @@ class RuntimeDirectory {
 /// else.
 void remove_stale_runtime_directories(const std::string& runtime_folder);
 
-}  // namespace vmigrate::migration
+}  // namespace vmigrate::handover
