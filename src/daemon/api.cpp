@@ -1,12 +1,11 @@
 #include "daemon/api.hpp"
 
-#include <future>
-
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "base/text.hpp"
 #include "control/framing.hpp"
+#include "daemon/at_once.hpp"
 #include "daemon/experience.hpp"
 #include "daemon/known_hosts.hpp"
 #include "daemon/report_proto.hpp"
@@ -53,6 +52,8 @@ Result<> check_limits(const control::Request& request) {
     case control::Request::kPair:
       return check_name(request.pair().host()).and_then([&] { return check_name(request.pair().address()); });
     case control::Request::kRemovePeer: return check_name(request.remove_peer().host());
+    case control::Request::kAudit:
+      return check_name(request.audit().vm()).and_then([&] { return check_name(request.audit().user()); });
     default: return {};
   }
   if (request.check().hosts_size() > kMostHostsAtOnce) {
@@ -70,19 +71,15 @@ bool has_ended(const control::Migration& migration) {
   return migration::has_ended(static_cast<migration::Phase>(migration.phase()));
 }
 
-/// Steps of a host check, done for several hosts at a time: each may take seconds to time out.
-template <class Item, class Function>
-auto for_each_at_once(const std::vector<Item>& items, Function function) {
-  std::vector<std::future<decltype(function(items.front()))>> running;
-  running.reserve(items.size());
-  for (const auto& item : items) running.push_back(std::async(std::launch::async, function, item));
-  std::vector<decltype(function(items.front()))> results;
-  results.reserve(items.size());
-  for (auto& future : running) results.push_back(future.get());
-  return results;
-}
-
 }  // namespace
+
+Result<> acceptable(const Configuration& configuration, const control::Request& request,
+                    const control::Caller& caller) {
+  if (auto good = check_limits(request); !good) return good;
+  auto allowed = permits(configuration, request, caller);
+  if (!allowed) spdlog::warn("refused: {}", allowed.error().message);
+  return allowed;
+}
 
 control::Response error_response(const Error& error, std::string vm_state) {
   control::Response response;
@@ -96,11 +93,8 @@ void Api::handle(const control::Request& request, const control::Caller& caller,
     responder->finish(result ? std::move(*result)
                              : error_response(result.error(), vm.empty() ? "" : whereabouts(vm)));
   };
-  if (const auto good = check_limits(request); !good) return answer(fail(good.error()));
-  if (const auto allowed = permits(parts_.configuration, request, caller); !allowed) {
-    spdlog::warn("refused: {}", allowed.error().message);
-    return answer(fail(allowed.error()));
-  }
+  if (const auto good = acceptable(parts_.configuration, request, caller); !good)
+    return answer(fail(good.error()));
   switch (request.request_case()) {
     case control::Request::kStart: return start(request.start(), caller, responder);
     case control::Request::kWatch: return watch(request.watch(), responder);

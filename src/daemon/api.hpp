@@ -16,7 +16,11 @@ namespace vmigrate::daemon {
 
 control::Response error_response(const Error& error, std::string vm_state);
 
-/// Whether [allow] lets the caller ask for this.
+/// Whether a request is within its limits, and [allow] lets the caller make it. Asked before anything else;
+/// an error is all that it is answered.
+Result<> acceptable(const Configuration& configuration, const control::Request& request,
+                    const control::Caller& caller);
+/// The second half of that.
 Result<> permits(const Configuration& configuration, const control::Request& request,
                  const control::Caller& caller);
 

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
 
+#include "migration/audit_entries.hpp"
+
 namespace vmigrate::daemon {
 namespace {
 
@@ -123,13 +125,7 @@ void note_report(audit::Trail& trail, const migration::Report& report) {
 }
 
 audit::Entry entry_of(const peer::TurnedAway& turned_away) {
-  audit::Entry entry;
-  entry.action = "connect";
-  entry.result = "refused";
-  entry.peer = turned_away.peer.host;
-  entry.address = turned_away.peer.address;
-  entry.reason = turned_away.reason;
-  return entry;
+  return migration::from_peer("connect", "refused", turned_away.peer, turned_away.reason);
 }
 
 control::AuditHead to_proto(const audit::Head& head) {

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <future>
 #include <utility>
 #include <vector>
 
 #include "control/framing.hpp"
 #include "daemon/api.hpp"
+#include "daemon/at_once.hpp"
 #include "daemon/audit_entries.hpp"
 #include "daemon/known_hosts.hpp"
 #include "daemon/report_proto.hpp"
@@ -33,8 +33,8 @@ class AuditingResponder : public control::Responder {
       note(std::move(*entry_), {});
       return;
     }
-    entry_->result = "failed";
-    entry_->reason = "it was not answered";
+    entry_->result = *left_ ? "left" : "failed";
+    entry_->reason = *left_ ? "whoever asked did not wait for the end" : "it was not answered";
     trail_->note(std::move(*entry_), audit::Keep::some);
   }
 
@@ -48,7 +48,10 @@ class AuditingResponder : public control::Responder {
     responder_->finish(std::move(response));
   }
   void on_disconnect(std::function<void()> callback) override {
-    responder_->on_disconnect(std::move(callback));
+    responder_->on_disconnect([left = left_, callback = std::move(callback)] {
+      *left = true;
+      callback();
+    });
   }
 
  private:
@@ -63,6 +66,8 @@ class AuditingResponder : public control::Responder {
   const std::shared_ptr<audit::Trail> trail_;
   std::optional<audit::Entry> entry_;
   std::atomic<bool> begun_ = false;
+  // Of the callback, too, which may be what ends this.
+  const std::shared_ptr<std::atomic<bool>> left_ = std::make_shared<std::atomic<bool>>(false);
   const RequestKind kind_;
 };
 
@@ -86,7 +91,7 @@ void AuditedApi::handle(const control::Request& request, const control::Caller& 
 }
 
 Result<control::Response> AuditedApi::answer(const control::Request& request, const control::Caller& caller) {
-  if (auto allowed = permits(parts_.configuration, request, caller); !allowed) return fail(allowed.error());
+  if (auto good = acceptable(parts_.configuration, request, caller); !good) return fail(good.error());
   return request.has_audit() ? list(request.audit()) : verify();
 }
 
@@ -122,16 +127,15 @@ Result<control::Response> AuditedApi::verify() {
   control::Response response;
   auto* report = response.mutable_audit_report();
   std::vector<audit::ChainCheck::Witnessed> witnessed;
-  using Heads = Result<std::vector<audit::Head>>;
-  std::vector<std::pair<std::string, std::future<Heads>>> answers;
-  for (const auto& [host, known] : known_hosts(parts_.configuration, parts_.paired)) {
-    answers.emplace_back(host, std::async(std::launch::async,
-                                          [this, name = host] { return parts_.manager.audit_heads(name); }));
-  }
-  for (auto& [host, answer] : answers) {
+  std::vector<std::string> hosts;
+  for (const auto& [host, known] : known_hosts(parts_.configuration, parts_.paired)) hosts.push_back(host);
+  const auto answers =
+      for_each_at_once(hosts, [this](const std::string& host) { return parts_.manager.audit_heads(host); });
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    const auto& host = hosts[i];
+    const auto& heads = answers[i];
     auto* witness = report->add_witnesses();
     witness->set_host(host);
-    const auto heads = answer.get();
     if (!heads) {
       witness->set_problem(to_proto(heads.error(), "").message());
       continue;

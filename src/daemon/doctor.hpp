@@ -15,10 +15,9 @@ namespace vmigrate::daemon {
 class Doctor {
  public:
   /// `hypervisor_version` asks the hypervisor; its error is a finding. So is what `audit_trouble` says.
-  Doctor(
-      const Configuration& configuration, migration::Manager& manager, const trust::PairedPeers& paired,
-      std::function<Result<std::string>()> hypervisor_version,
-      std::function<std::optional<Error>()> audit_trouble = [] { return std::optional<Error>(); })
+  Doctor(const Configuration& configuration, migration::Manager& manager, const trust::PairedPeers& paired,
+         std::function<Result<std::string>()> hypervisor_version,
+         std::function<std::optional<Error>()> audit_trouble)
       : configuration_(configuration),
         manager_(manager),
         paired_(paired),

@@ -124,6 +124,19 @@ TEST_F(AuditedApiTest, WhoLeavesAMigrationToItselfHasNotFailed) {
   EXPECT_THAT(results(noted("start")), ElementsAre("accepted", "completed"));
 }
 
+TEST_F(AuditedApiTest, WhoDoesNotWaitForTheEndOfACancelHasLeft) {
+  hypervisor_.script().hold(FakeStep::memory);
+  const auto move = ask(waiting_start());
+  ASSERT_TRUE(hypervisor_.script().reached(FakeStep::memory));
+  control::Request cancel;
+  cancel.mutable_cancel()->set_vm_or_id("web1");
+  const auto cancelling = ask(cancel);
+  cancelling->disconnect();
+  EXPECT_THAT(results(noted("cancel")), ElementsAre("asked", "left"));
+  hypervisor_.script().release(FakeStep::memory);
+  EXPECT_EQ(move->last().migration().phase(), control::CANCELLED);
+}
+
 TEST_F(AuditedApiTest, WhoOnlyLooksIsCounted) {
   for (int i = 0; i < 50; ++i) answer(list_request());
   EXPECT_THAT(results(noted("list")), ElementsAre("done"));

@@ -45,7 +45,7 @@ std::string all_of(const Configuration& configuration) {
        {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate, c.tls.key, c.tls.ca,
         c.paths.control_socket, c.paths.vmm_socket, c.paths.runtime, c.paths.state, c.control.group,
         std::string(c.hypervisor.libvirt ? "yes" : "no"), c.hypervisor.rpc_socket,
-        to_string(c.migration.max_pause), to_string(c.migration.bandwidth),
+        to_string(c.migration.max_pause), to_string(c.migration.bandwidth), to_string(c.migration.memory),
         to_string(c.migration.reconnect_window), to_string(c.migration.stopped_window), c.log.level}) {
     text += part + "|";
   }
@@ -57,7 +57,7 @@ TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
                                    "|0.0.0.0|16510||||/run/vmigrate/migrated.sock|"
                                    "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
-                                   "yes||300 ms|0 B/s|1 min 0 s|3.0 s|info|");
+                                   "yes||300 ms|0 B/s|128 MiB|1 min 0 s|3.0 s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -84,6 +84,9 @@ TEST(Configuration, EveryOptionIsTakenOver) {
     [migration]
     max_pause = "1.5s"
     bandwidth = "2Gbit"
+    memory = "64MiB"
+    reconnect_window = "30s"
+    stopped_window = "2s"
     [log]
     level = "debug"
     [peers.hostb]
@@ -91,7 +94,7 @@ TEST(Configuration, EveryOptionIsTakenOver) {
   )");
   EXPECT_EQ(all_of(configuration),
             "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/vmms|/a/run|/a/state|kvm|"
-            "no|/a/libvirt-sock|1.5 s|250 MB/s|1 min 0 s|3.0 s|debug|"
+            "no|/a/libvirt-sock|1.5 s|250 MB/s|64.0 MiB|30.0 s|2.0 s|debug|"
             "hostb=10.0.0.2:16510|");
 }
 
@@ -120,11 +123,33 @@ TEST(Configuration, ThePackagedFileSaysTheDefaults) {
 TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
   const auto packaged = uncommented(content_of(PACKAGED_CONFIGURATION));
   const auto manual = content_of(MANUAL_PAGE);
-  for (const std::string option :
-       {"name",           "address",    "port",       "certificate", "key",       "ca",
-        "control_socket", "vmm_socket", "runtime",    "state",       "group",     "watch",
-        "check",          "start",      "cancel",     "resolve",     "pair",      "vm",
-        "hosts",          "libvirt",    "rpc_socket", "max_pause",   "bandwidth", "level"}) {
+  for (const std::string option : {"name",
+                                   "address",
+                                   "port",
+                                   "certificate",
+                                   "key",
+                                   "ca",
+                                   "control_socket",
+                                   "vmm_socket",
+                                   "runtime",
+                                   "state",
+                                   "group",
+                                   "watch",
+                                   "check",
+                                   "start",
+                                   "cancel",
+                                   "resolve",
+                                   "pair",
+                                   "vm",
+                                   "hosts",
+                                   "libvirt",
+                                   "rpc_socket",
+                                   "max_pause",
+                                   "bandwidth",
+                                   "memory",
+                                   "reconnect_window",
+                                   "stopped_window",
+                                   "level"}) {
     std::smatch line;
     ASSERT_TRUE(std::regex_search(packaged, line, std::regex(fmt::format("\n{} = (.*)\n", option))))
         << option;
