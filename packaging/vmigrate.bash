@@ -41,7 +41,7 @@ _vmigrate() {
         case $command:$position in
           start:0 | move:0 | check:0 | show:0 | watch:0 | cancel:0 | history:0 | resolve:0) words=$(_vmigrate_vms) ;;
           audit:0) words=verify ;;
-          start:1 | move:1 | check:* | peers:1) words=$(_vmigrate_hosts) ;;
+          start:1 | move:1 | check:* | peers:1 | pair:0) words=$(_vmigrate_hosts) ;;
           peers:0) words='list remove' ;;
         esac
       fi

@@ -88,7 +88,8 @@ def suite_section(document, folder):
 
 def remarks(file):
     """What somebody has to say of the results: why a bar is missed."""
-    return [file.read_text(encoding="utf-8")] if file.exists() else []
+    # Links there are seen from beside the raw results, and here from one folder above.
+    return [file.read_text(encoding="utf-8").replace("](../", "](")] if file.exists() else []
 
 
 def describe_link(case):
