@@ -68,6 +68,11 @@ class Terminal:
         while text not in self.output:
             assert self.read(), f"it ended without '{text}':\n{self.screen}"
 
+    def wait_until_shown(self, *texts):
+        """Until all of them can be seen: what was read ends anywhere, in the middle of a line that is drawn anew too."""
+        while not all(text in self.screen for text in texts):
+            assert self.read(), f"it ended without '{', '.join(texts)}':\n{self.screen}"
+
     def wait(self):
         """Until the program has ended: its exit code."""
         while self.read():

@@ -14,8 +14,8 @@ from labkit.clients import ForkMonitor
 
 from moving import GUEST
 
-# Slow enough that a step can be caught in the memory phase, for a guest whose pages mostly are not zero.
-SLOW = "300mbit"
+# Slow enough that a step can be caught in the memory phase, though most pages become a good deal smaller on their way.
+SLOW = "50mbit"
 PATIENCE = 60
 
 

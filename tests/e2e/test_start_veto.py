@@ -69,6 +69,7 @@ def test_a_kept_definition_is_started_only_where_somebody_answers_for_it(lab, ad
     boot_again(hooked)
     wait_for_vetoed_autostart(hooked, "web1")
     assert hooked.domains()["web1"].startswith("shut off")
+    hooked.start_daemon()
     # It comes back by vmigrate, and may be stopped and started as ever.
     move(lab, "web1", "hostb", "hosta")
     hooked.virsh("destroy", "web1")

@@ -7,7 +7,7 @@ from labkit import processes
 
 from moving import is_only_on, move
 from terminal import Terminal
-from test_faults import GUEST, PATIENCE, daemon_of, nothing_left, phase
+from test_faults import GUEST, PATIENCE, daemon_of, nothing_left, phase, wait_for_end
 
 DONE, CANCELLED, DETACHED = 0, 6, 130
 # 60 MB or so to move at 6 MB/s: nothing that is done here in the memory phase takes as long.
@@ -21,6 +21,7 @@ def slow_link(lab, guest):
     lab.link.shape(SLOW)
     yield
     lab.link.shape(None)
+    wait_for_end(lab)
     if [host.name for host in guest.running_on] == ["hosta"]:
         move(lab, GUEST, "hosta", "hostb")
     move(lab, GUEST, "hostb", "hosta")
@@ -46,8 +47,7 @@ def is_cleared(screen):
 
 def test_nobody_presses_anything(lab, guest):
     with at_terminal(lab.host("hosta"), "start", GUEST, "hostb") as terminal:
-        terminal.wait_for(MOVING)
-        assert f"{GUEST} → hostb   {MOVING}" in terminal.screen and "░" in terminal.screen
+        terminal.wait_until_shown(f"{GUEST} → hostb   {MOVING}", "░")
         lab.link.shape(None)
         assert terminal.wait() == DONE
     assert terminal.screen.startswith(f"{GUEST} runs on hostb: moved in ")

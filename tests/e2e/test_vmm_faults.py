@@ -200,7 +200,7 @@ def test_a_short_cut_is_not_noticed(lab, vm):
 
 
 def test_a_long_cut_leaves_the_vm_where_it_was(lab, vm):
-    started = Move(lab, "hosta", "hostb", *SLOWLY)
+    started = Move(lab, "hosta", "hostb", "--bandwidth", "1Mbit")  # never over before the cut
     wait_for_phase(lab.host("hosta"), "MEMORY")
     lab.link.cut()
     assert started.wait() == 1, started.said
