@@ -117,6 +117,8 @@ Result<> serve(const Configuration& configuration) {
   auto hypervisors = Hypervisors::create(configuration, **journal);
   if (!hypervisors) return fail(hypervisors.error());
   announce::BridgeAnnouncer announcer;
+  migration::StreamCarriers carriers;
+  SystemThreads threads;
   auto paired = trust::PairedPeers::open(configuration.paths.state + "/peers.toml");
   if (!paired) return fail(paired.error());
   const auto pairing = std::make_shared<trust::Pairing>(
@@ -138,7 +140,9 @@ Result<> serve(const Configuration& configuration) {
                                dialer,
                                **journal,
                                announcer,
+                               carriers,
                                clock,
+                               threads,
                                configuration.host.name,
                                configuration.paths.runtime,
                                timing,

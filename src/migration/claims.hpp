@@ -1,12 +1,12 @@
 #pragma once
 
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 
 #include "base/identifiers.hpp"
+#include "base/threads.hpp"
 #include "base/units.hpp"
 
 namespace vmigrate::migration {
@@ -14,12 +14,15 @@ namespace vmigrate::migration {
 /// Which VMs a migration is under way of on this host, in either direction: one at a time.
 class Claims {
   struct Shared {
+    explicit Shared(Threads& threads) : freed(threads.make_condition()) {}
     std::mutex mutex;
-    std::condition_variable freed;
+    const std::unique_ptr<Condition> freed;
     std::set<VmId> taken;
   };
 
  public:
+  explicit Claims(Threads& threads) : shared_(std::make_shared<Shared>(threads)) {}
+
   /// Holds one VM until it is destroyed.
   class Claim {
    public:
@@ -31,7 +34,7 @@ class Claims {
       if (!shared_) return;
       const std::lock_guard lock(shared_->mutex);
       shared_->taken.erase(vm_);
-      shared_->freed.notify_all();
+      shared_->freed->notify_all();
     }
 
    private:
@@ -44,14 +47,14 @@ class Claims {
   /// Nothing when another migration still holds the VM after `patience`.
   std::optional<Claim> claim(const VmId& vm, Milliseconds patience = Milliseconds(0)) {
     std::unique_lock lock(shared_->mutex);
-    if (!shared_->freed.wait_for(lock, patience, [&] { return !shared_->taken.contains(vm); }))
+    if (!shared_->freed->wait_for(lock, patience, [&] { return !shared_->taken.contains(vm); }))
       return std::nullopt;
     shared_->taken.insert(vm);
     return Claim(shared_, vm);
   }
 
  private:
-  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  const std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace vmigrate::migration

@@ -52,7 +52,7 @@ DestinationMigration::DestinationMigration(Edges edges, const handover::Record& 
       recovered_(true),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
-      mailbox_(std::make_shared<Mailbox>()),
+      mailbox_(std::make_shared<Mailbox>(edges_.threads)),
       link_(nullptr),
       link_usable_(false) {
   introduce();
@@ -259,9 +259,9 @@ void DestinationMigration::on_prepared() {
   auto qemu = move_->connect_stream();
   if (!qemu) return apply(destination::Failed{qemu.error()});
   auto mailbox = mailbox_;
-  stream_ = std::make_unique<IncomingStream>(
+  stream_ = edges_.carriers.carry_in(
       std::move(*qemu), link_->session().bulk_receiver(), edges_.memory,
-      IncomingStream::Events{
+      IncomingCarrier::Events{
           [this, mailbox](ByteBuffer bytes) {
             mailbox->post([this, taken = std::move(bytes)] { link_->send_return_path(taken); });
           },

@@ -9,7 +9,6 @@
 #include "handover/runtime_directory.hpp"
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
-#include "migration/incoming_stream.hpp"
 #include "migration/link_stalls.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/peer_link.hpp"
@@ -114,7 +113,7 @@ class DestinationMigration {
   // The stream writes into what the move made, and is gone before it.
   std::optional<handover::RuntimeDirectory> directory_;
   std::unique_ptr<hypervisor::IncomingMove> move_;
-  std::unique_ptr<IncomingStream> stream_;
+  std::unique_ptr<IncomingCarrier> stream_;
 };
 
 }  // namespace vmigrate::migration

@@ -5,10 +5,11 @@
 
 #include "announce/announcer.hpp"
 #include "audit/trail.hpp"
-#include "base/clock.hpp"
+#include "base/threads.hpp"
 #include "base/units.hpp"
 #include "handover/journal.hpp"
 #include "hypervisor/hypervisor.hpp"
+#include "migration/carriers.hpp"
 #include "migration/permission.hpp"
 #include "peer/session.hpp"
 
@@ -33,7 +34,9 @@ struct Edges {
   peer::Dialer& dialer;
   handover::Journal& journal;
   announce::Announcer& announcer;
+  Carriers& carriers;
   const Clock& clock;
+  Threads& threads;
   std::string host;
   std::string runtime_folder;
   Timing timing{};

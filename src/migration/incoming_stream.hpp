@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "migration/batch_receiver.hpp"
-#include "migration/messages.hpp"
+#include "migration/carriers.hpp"
 #include "migration/stream_digest.hpp"
 #include "peer/session.hpp"
 
@@ -16,21 +16,15 @@ namespace vmigrate::migration {
 
 /// Carries the stream from the wire to the destination's QEMU ("ram-in" and the threads of the BatchReceiver)
 /// and QEMU's return path back ("ram-return").
-class IncomingStream {
+class IncomingStream : public IncomingCarrier {
  public:
-  struct Events {
-    std::function<void(ByteBuffer)> return_path;
-    std::function<void(Error)> failed;
-  };
-
   IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget, Events events);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
-  ~IncomingStream();
+  ~IncomingStream() override;
   IncomingStream(const IncomingStream&) = delete;
   IncomingStream& operator=(const IncomingStream&) = delete;
 
-  /// Waits until as many bytes as `expected` counts were handed to QEMU. Whether they are the same bytes.
-  bool matches(const StreamDigest& expected, Milliseconds patience);
+  bool matches(const StreamDigest& expected, Milliseconds patience) override;
 
  private:
   void pump();

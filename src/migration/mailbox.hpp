@@ -1,12 +1,12 @@
 #pragma once
 
+#include <deque>
 #include <functional>
-#include <limits>
 #include <memory>
+#include <mutex>
 #include <utility>
 
-#include "base/bounded_queue.hpp"
-#include "base/clock.hpp"
+#include "base/threads.hpp"
 
 namespace vmigrate::migration {
 
@@ -16,22 +16,41 @@ class Mailbox {
  public:
   using Letter = std::function<void()>;
 
+  explicit Mailbox(Threads& threads) : changed_(threads.make_condition()) {}
+
   /// Never blocks. Dropped once the mailbox is closed. How many letters there can be is bounded by the
   /// senders: the peer's lanes are flow-controlled, and the hypervisor's events are a handful.
-  void post(Letter letter) { letters_.push(std::move(letter)); }
+  void post(Letter letter) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    letters_.push_back(std::move(letter));
+    changed_->notify_all();
+  }
 
   /// Opens the next letter, waiting for it until `deadline`. False when none came.
   bool handle_one(MonotonicTime deadline) {
-    auto letter = letters_.pop_until(deadline);
-    if (!letter) return false;
-    (*letter)();
+    std::unique_lock lock(mutex_);
+    changed_->wait_until(lock, deadline, [this] { return closed_ || !letters_.empty(); });
+    if (letters_.empty()) return false;
+    const auto letter = std::move(letters_.front());
+    letters_.pop_front();
+    lock.unlock();
+    letter();
     return true;
   }
 
-  void close() { letters_.close(); }
+  /// No more letters. Those that are there can still be opened.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_->notify_all();
+  }
 
  private:
-  BoundedQueue<Letter> letters_{std::numeric_limits<std::size_t>::max()};
+  std::mutex mutex_;
+  const std::unique_ptr<Condition> changed_;
+  std::deque<Letter> letters_;
+  bool closed_ = false;
 };
 
 }  // namespace vmigrate::migration

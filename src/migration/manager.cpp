@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "base/thread_name.hpp"
 #include "handover/runtime_directory.hpp"
 #include "handover/veto.hpp"
 #include "migration/audit_entries.hpp"
@@ -33,7 +32,11 @@ void add_if_any(const Result<>& judged, std::vector<hypervisor::Finding>& findin
 }  // namespace
 
 Manager::Manager(Edges edges, std::string version, Publish publish)
-    : edges_(std::move(edges)), version_(std::move(version)), publish_(std::move(publish)) {
+    : edges_(std::move(edges)),
+      version_(std::move(version)),
+      publish_(std::move(publish)),
+      claims_(edges_.threads),
+      finished_(edges_.threads.make_condition()) {
 }
 
 Manager::~Manager() {
@@ -47,7 +50,7 @@ Manager::~Manager() {
     }
   }
   // Joined without the lock, which the threads take to say that they are through.
-  for (auto& task : tasks_) task.thread.join();
+  for (auto& task : tasks_) task.thread.reset();
 }
 
 Result<> Manager::recover() {
@@ -167,7 +170,7 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
   const Offer offer{id, true, handover::runtime_directory_of(edges_.runtime_folder, id), edges_.host,
                     std::move(described)};
   peer::PeerIdentity there_is;
-  const auto answer = ask_peer(edges_.dialer, host, offer, edges_.timing.answer, &there_is);
+  const auto answer = ask_peer(edges_, host, offer, edges_.timing.answer, &there_is);
   if (!answer) return fail(answer.error());
   add_if_any(certificates_last(there_is, edges_.clock.wall(), std::nullopt), *findings);
   const auto* there = std::get_if<OfferAnswer>(&*answer);
@@ -177,7 +180,7 @@ Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::Domain
 }
 
 Result<std::string> Manager::ping(const std::string& host) {
-  const auto answer = ask_peer(edges_.dialer, host, Ping{version_}, edges_.timing.question);
+  const auto answer = ask_peer(edges_, host, Ping{version_}, edges_.timing.question);
   if (!answer) return fail(answer.error());
   const auto* pong = std::get_if<Ping>(&*answer);
   if (pong == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
@@ -185,7 +188,7 @@ Result<std::string> Manager::ping(const std::string& host) {
 }
 
 Result<std::vector<audit::Head>> Manager::audit_heads(const std::string& host) {
-  const auto answer = ask_peer(edges_.dialer, host, AskHeads{edges_.audit->head()}, edges_.timing.question);
+  const auto answer = ask_peer(edges_, host, AskHeads{edges_.audit->head()}, edges_.timing.question);
   if (!answer) return fail(answer.error());
   const auto* heads = std::get_if<Heads>(&*answer);
   if (heads == nullptr) return fail(ErrorCode::failed, fmt::format("{} did not answer the question", host));
@@ -230,7 +233,7 @@ void Manager::wind_down(Milliseconds patience) {
   for (auto& task : tasks_) {
     if (task.source) task.source->cancel();
   }
-  finished_.wait_for(lock, patience, [this] {
+  finished_->wait_for(lock, patience, [this] {
     // What arrives here needs no waiting for: its source sees the link go, and keeps its VM.
     return std::none_of(tasks_.begin(), tasks_.end(),
                         [](const Task& task) { return task.source != nullptr; });
@@ -241,8 +244,7 @@ void Manager::run(Task task, std::string name, std::function<void()> work) {
   reap();
   const std::lock_guard lock(mutex_);
   auto& placed = tasks_.emplace_back(std::move(task));
-  placed.thread = std::jthread([this, &placed, name = std::move(name), work = std::move(work)]() mutable {
-    name_this_thread(name);
+  placed.thread = edges_.threads.start(std::move(name), [this, &placed, work = std::move(work)]() mutable {
     work();
     // Closing sessions and moves may take a moment; it must be over before the task counts as finished.
     work = nullptr;
@@ -272,7 +274,7 @@ void Manager::release(Task& task) {
   recovered.reset();
   const std::lock_guard lock(mutex_);
   task.finished = true;
-  finished_.notify_all();
+  finished_->notify_all();
 }
 
 void Manager::reap() {

@@ -1,12 +1,10 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "migration/claims.hpp"
@@ -68,7 +66,7 @@ class Manager {
     MigrationId migration;
     std::string peer;
     bool finished = false;
-    std::jthread thread;
+    std::unique_ptr<Thread> thread;
   };
 
   /// Runs `work` on a thread of its own, named after what it does.
@@ -83,7 +81,7 @@ class Manager {
   const Publish publish_;
   Claims claims_;
   std::mutex mutex_;
-  std::condition_variable finished_;
+  const std::unique_ptr<Condition> finished_;
   bool winding_down_ = false;
   std::list<Task> tasks_;
 };

@@ -9,8 +9,8 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "migration/batch_sender.hpp"
+#include "migration/carriers.hpp"
 #include "migration/effort.hpp"
-#include "migration/messages.hpp"
 #include "migration/stream_digest.hpp"
 #include "peer/session.hpp"
 #include "reduce/batch_writer.hpp"
@@ -28,14 +28,8 @@ namespace vmigrate::migration {
 /// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
 /// as soon as everything is on its way: the destination loads while the hypervisor here ends its part, and
 /// how loading went is told by the handover anyway, before anything depends on it.
-class OutgoingStream {
+class OutgoingStream : public OutgoingCarrier {
  public:
-  struct Events {
-    std::function<void(std::uint32_t)> pass_begun;  ///< over the memory; the first is 1
-    std::function<void()> vcpus_stopped;            ///< seen in the stream: the last pages are on their way
-    std::function<void(Error)> wire_failed;
-  };
-
   /// As EffortChooser::update().
   using ChooseEffort = std::function<Effort(const Load&, MonotonicTime)>;
 
@@ -44,26 +38,14 @@ class OutgoingStream {
   OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events,
                  Effort effort, ChooseEffort choose_effort);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
-  ~OutgoingStream();
+  ~OutgoingStream() override;
   OutgoingStream(const OutgoingStream&) = delete;
   OutgoingStream& operator=(const OutgoingStream&) = delete;
 
-  /// From now on QEMU's writes fail. One that sends its last pages hears of nothing else while it waits for
-  /// the wire, and the VM would stand still as long.
-  void cut_off();
-  /// Bytes of the return path, for QEMU here.
-  void deliver_return(ByteView bytes);
-  /// Of the whole stream: waits until QEMU has closed its end. One that does not in time gets the digest of
-  /// what has passed, which the destination will not find to be all.
-  StreamDigest digest(Milliseconds patience) const;
-
-  struct Counters {
-    std::uint64_t wire_bytes = 0;
-    std::uint64_t guest_bytes = 0;  ///< pages that passed, zero pages too, times their size
-    std::uint32_t passes = 0;
-    double network = 0;  ///< see Load, when it was last looked at
-  };
-  Counters counters() const;
+  void cut_off() override;
+  void deliver_return(ByteView bytes) override;
+  StreamDigest digest(Milliseconds patience) const override;
+  Counters counters() const override;
 
  private:
   /// Sends the records where they belong: pages into the batch, what follows RAM's end through the filter.

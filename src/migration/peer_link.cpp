@@ -1,6 +1,5 @@
 #include "migration/peer_link.hpp"
 
-#include <chrono>
 #include <optional>
 
 #include <fmt/format.h>
@@ -74,18 +73,18 @@ PeerLink::~PeerLink() {
   session_->close();
 }
 
-Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, const ControlMessage& question,
+Result<ControlMessage> ask_peer(const Edges& edges, const std::string& host, const ControlMessage& question,
                                 Milliseconds patience, peer::PeerIdentity* who) {
-  auto session = dialer.dial(host);
+  auto session = edges.dialer.dial(host);
   if (!session) return fail(session.error());
   if (who != nullptr) *who = (*session)->peer();
   std::optional<Result<ControlMessage>> answer;
-  auto mailbox = std::make_shared<Mailbox>();
+  auto mailbox = std::make_shared<Mailbox>(edges.threads);
   PeerLink link(std::move(*session), mailbox,
                 {[&answer](ControlMessage message) { answer = std::move(message); }, [](const ByteBuffer&) {},
                  [](const ByteBuffer&) {}, [&answer](const Error& why) { answer = fail(why); }});
   link.send(question);
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  const auto deadline = edges.clock.now() + patience;
   while (!answer && mailbox->handle_one(deadline)) {
   }
   mailbox->close();

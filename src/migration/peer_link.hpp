@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "migration/edges.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/messages.hpp"
 #include "peer/session.hpp"
@@ -47,7 +48,7 @@ class PeerLink {
 
 /// One question in a session of its own, and its answer. Blocks, at most about `patience` after the dialling.
 /// `who`: it has proved to be, once it has answered.
-Result<ControlMessage> ask_peer(peer::Dialer& dialer, const std::string& host, const ControlMessage& question,
+Result<ControlMessage> ask_peer(const Edges& edges, const std::string& host, const ControlMessage& question,
                                 Milliseconds patience, peer::PeerIdentity* who = nullptr);
 
 }  // namespace vmigrate::migration

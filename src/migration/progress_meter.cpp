@@ -22,7 +22,7 @@ Rate as_rate(double bytes_per_second) {
 
 }  // namespace
 
-void ProgressMeter::update(MonotonicTime now, const OutgoingStream::Counters& counters,
+void ProgressMeter::update(MonotonicTime now, const OutgoingCarrier::Counters& counters,
                            const hypervisor::MemoryProgress& memory, Milliseconds downtime_limit,
                            Progress& progress) {
   const double seconds = std::chrono::duration<double>(now - last_).count();

@@ -15,13 +15,13 @@ class ProgressMeter {
 
   /// Fills in everything of `progress` but the limits and the elapsed time. `downtime_limit`: the
   /// hypervisor's now.
-  void update(MonotonicTime now, const OutgoingStream::Counters& counters,
+  void update(MonotonicTime now, const OutgoingCarrier::Counters& counters,
               const hypervisor::MemoryProgress& memory, Milliseconds downtime_limit, Progress& progress);
 
  private:
   const pacing::SwitchoverTerms terms_;
   MonotonicTime last_;
-  OutgoingStream::Counters counters_{};
+  OutgoingCarrier::Counters counters_{};
   double guest_rate_ = 0;  // bytes a second, smoothed
   double wire_rate_ = 0;
 };

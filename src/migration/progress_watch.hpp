@@ -1,10 +1,10 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
-#include <thread>
 
+#include "base/threads.hpp"
 #include "base/units.hpp"
 #include "hypervisor/hypervisor.hpp"
 
@@ -17,8 +17,10 @@ class ProgressWatch {
   using Tell = std::function<void(const hypervisor::MemoryProgress&)>;
 
   /// `move` outlives this. `tell` is called from the watch's thread.
-  ProgressWatch(hypervisor::OutgoingMove& move, Milliseconds interval, Tell tell)
-      : thread_([this, &move, interval, tell = std::move(tell)] { watch(move, interval, tell); }) {}
+  ProgressWatch(Threads& threads, hypervisor::OutgoingMove& move, Milliseconds interval, Tell tell)
+      : wake_(threads.make_condition()),
+        thread_(threads.start(
+            "progress", [this, &move, interval, tell = std::move(tell)] { watch(move, interval, tell); })) {}
 
   ~ProgressWatch() { stop(); }
   ProgressWatch(const ProgressWatch&) = delete;
@@ -28,16 +30,16 @@ class ProgressWatch {
   void stop() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
-    wake_.notify_all();
+    wake_->notify_all();
   }
 
  private:
   void watch(hypervisor::OutgoingMove& move, Milliseconds interval, const Tell& tell);
 
   std::mutex mutex_;
-  std::condition_variable wake_;
+  const std::unique_ptr<Condition> wake_;
   bool stopped_ = false;
-  std::jthread thread_;
+  const std::unique_ptr<Thread> thread_;
 };
 
 }  // namespace vmigrate::migration

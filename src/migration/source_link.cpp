@@ -70,7 +70,7 @@ void SourceMigration::note_link() {
 /// The destination may be waiting for the link to come back. It need not, once it is asked anew; and if it
 /// cannot be, it does so when it has waited long enough.
 void SourceMigration::tell_that_it_is_over() {
-  (void)ask_peer(edges_.dialer, record_.peer, Ask{record_.migration}, edges_.timing.question);
+  (void)ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
 }
 
 }  // namespace vmigrate::migration

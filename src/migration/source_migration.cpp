@@ -305,17 +305,17 @@ void SourceMigration::on_message(const ControlMessage& message) {
 void SourceMigration::on_stream(FileDescriptor qemu) {
   if (!move_) return;  // its end has overtaken it
   auto mailbox = mailbox_;
-  stream_ = std::make_unique<OutgoingStream>(
+  stream_ = edges_.carriers.carry_out(
       std::move(qemu), link_->session().bulk_sender(), sizes_of_both(edges_.memory, destination_memory_),
-      OutgoingStream::Events{[this, mailbox](std::uint32_t pass) {
-                               mailbox->post([this, pass] { raise_downtime_limit(pass); });
-                             },
-                             [this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
-                             [this, mailbox](const Error& why) {
-                               mailbox->post([this, why] { apply(source::LinkLost{why}); });
-                             }});
+      OutgoingCarrier::Events{[this, mailbox](std::uint32_t pass) {
+                                mailbox->post([this, pass] { raise_downtime_limit(pass); });
+                              },
+                              [this, mailbox] { mailbox->post([this] { on_vcpus_stopped(); }); },
+                              [this, mailbox](const Error& why) {
+                                mailbox->post([this, why] { apply(source::LinkLost{why}); });
+                              }});
   progress_meter_.emplace(edges_.clock.now(), terms());
-  watch_ = std::make_unique<ProgressWatch>(*move_, edges_.timing.progress,
+  watch_ = std::make_unique<ProgressWatch>(edges_.threads, *move_, edges_.timing.progress,
                                            [this, mailbox](const hypervisor::MemoryProgress& progress) {
                                              mailbox->post([this, progress] { on_progress(progress); });
                                            });
@@ -499,7 +499,7 @@ void SourceMigration::ask_later() {
 
 void SourceMigration::ask() {
   if (!std::holds_alternative<source::Relinquished>(state_)) return;
-  const auto answer = ask_peer(edges_.dialer, record_.peer, Ask{record_.migration}, edges_.timing.question);
+  const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
   if (!answer) {
     doubt({ErrorCode::needs_attention,
            fmt::format("{} was handed over to {}, which cannot be asked whether it runs it: {}",
@@ -587,7 +587,7 @@ void SourceMigration::confirm() {
     link_->send(Confirmed{record_.migration});
   } else {
     // For the destination's books only: it runs the VM whether it hears this or not.
-    (void)ask_peer(edges_.dialer, record_.peer, Confirmed{record_.migration}, edges_.timing.question);
+    (void)ask_peer(edges_, record_.peer, Confirmed{record_.migration}, edges_.timing.question);
   }
 }
 

@@ -11,7 +11,6 @@
 #include "migration/edges.hpp"
 #include "migration/link_stalls.hpp"
 #include "migration/mailbox.hpp"
-#include "migration/outgoing_stream.hpp"
 #include "migration/peer_link.hpp"
 #include "migration/progress_meter.hpp"
 #include "migration/progress_watch.hpp"
@@ -168,11 +167,11 @@ class SourceMigration {
   std::function<void()> retry_;
 
   // In this order: each uses what stands above it, and is gone before it.
-  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(edges_.threads);
   std::optional<handover::RuntimeDirectory> directory_;
   std::unique_ptr<PeerLink> link_;
   std::unique_ptr<hypervisor::OutgoingMove> move_;
-  std::unique_ptr<OutgoingStream> stream_;
+  std::unique_ptr<OutgoingCarrier> stream_;
   std::unique_ptr<ProgressWatch> watch_;
 };
 

@@ -52,7 +52,7 @@ class Visitor {
   std::optional<ControlMessage> first_;
   bool lost_ = false;
   bool abandoned_ = false;
-  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>();
+  std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(edges_.threads);
   PeerLink link_;
   std::optional<DestinationMigration> destination_;
 };

@@ -85,8 +85,8 @@ migration::Timing DaemonTest::quick() {
 }
 
 migration::Edges DaemonTest::edges() {
-  migration::Edges edges{hypervisor_, *dialer_, *journal_,      announcer_,
-                         clock_,      "hosta",  folder_.path(), quick()};
+  migration::Edges edges{hypervisor_, *dialer_, *journal_, announcer_,     carriers_,
+                         clock_,      threads_, "hosta",   folder_.path(), quick()};
   edges.permission = std::make_shared<ConfiguredPermission>(configuration_, paired_);
   edges.audit = trail_;
   return edges;

@@ -91,6 +91,8 @@ class DaemonTest : public testing::Test {
   migration::Edges edges();
 
   migration::FakeAnnouncer announcer_{"hosta", world_};
+  migration::StreamCarriers carriers_;
+  SystemThreads threads_;
   const std::unique_ptr<peer::Dialer> dialer_ = network_.dialer("hosta");
   const std::unique_ptr<handover::Journal> journal_ = *handover::open_journal(folder_.file("hosta.db"));
   const std::shared_ptr<audit::DurableTrail> trail_ =

@@ -113,6 +113,8 @@ class ScenarioHost {
   const std::unique_ptr<peer::Dialer> dialer_;
   std::unique_ptr<handover::Journal> journal_;
   FakeAnnouncer announcer_;
+  StreamCarriers carriers_;
+  SystemThreads threads_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Report> reports_;
