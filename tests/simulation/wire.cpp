@@ -1,0 +1,261 @@
+#include "wire.hpp"
+
+#include <fmt/format.h>
+
+#include "migration/messages.hpp"
+
+namespace vmigrate::simulation {
+
+using handover::Outcome;
+using std::chrono::microseconds;
+
+namespace {
+
+constexpr int kStreamQueue = 0;
+constexpr microseconds kRetransmission{200'000};
+constexpr microseconds kBeginning{1'000};
+const Error kLinkDown{ErrorCode::unreachable, "the link is down", ""};
+
+std::string name_of_message(const ByteBuffer& message) {
+  constexpr std::array<std::string_view, 8> kNames{"Offer",   "OfferAnswer", "Abort",     "Finish",
+                                                   "Verdict", "Ask",         "Confirmed", "Ping"};
+  const auto decoded = migration::decode(message);
+  if (!decoded) return "what nobody can read";
+  if (const auto* verdict = std::get_if<migration::Verdict>(&*decoded))
+    return fmt::format("Verdict {}", handover::to_string(verdict->outcome));
+  return decoded->index() < kNames.size() ? std::string(kNames[decoded->index()]) : "another message";
+}
+
+std::string label(const std::optional<peer::Lane>& lane, const ByteBuffer& message) {
+  if (lane == peer::Lane::control) return name_of_message(message);
+  return lane == peer::Lane::hypervisor_rpc ? std::string("RPC ") + std::string(as_text(message))
+                                            : "return path";
+}
+
+}  // namespace
+
+Wire::Wire(Network& network, Side dialled, std::shared_ptr<Life> here, std::shared_ptr<Life> there)
+    : network_(network), stage_(network.stage()), dialler_(dialled) {
+  end(dialled).life = std::move(here);
+  end(other(dialled)).life = std::move(there);
+}
+
+void Wire::start(Side side, peer::SessionEvents events) {
+  end(side).events = std::move(events);
+}
+
+void Wire::send(Side from, peer::Lane lane, ByteBuffer message) {
+  if (!stage_.scheduler.may_wait()) return;
+  const auto what = label(lane, message);
+  stage_.chaos.point(from, "before send " + what);
+  if (is_open(from)) {
+    if (lane == peer::Lane::control && stage_.chaos.takes_duplicate()) {
+      // An old copy that turns up later, out of order.
+      stage_.scheduler.after(stage_.scheduler.some_time(),
+                             [self = shared_from_this(), from, lane, copy = message] {
+                               self->deliver(other(from), Letter{lane, copy});
+                             });
+    }
+    enqueue(other(from), static_cast<int>(lane), Letter{lane, std::move(message)});
+  }
+  stage_.chaos.point(from, "after send " + what);
+}
+
+void Wire::carry_stream(Side from, std::uint64_t version) {
+  if (is_open(from)) enqueue(other(from), kStreamQueue, Letter{std::nullopt, {}, version});
+}
+
+void Wire::attach(Side side, std::weak_ptr<StreamEnd> stream) {
+  end(side).stream = std::move(stream);
+  if (end(side).complete) {
+    if (const auto receiver = end(side).stream.lock()) receiver->complete(*end(side).complete);
+  }
+}
+
+void Wire::enqueue(Side to, int queue, Letter letter) {
+  end(to).queues[queue].push_back(std::move(letter));
+  deliver_later(to, queue);
+}
+
+void Wire::deliver_later(Side to, int queue) {
+  auto delay = stage_.scheduler.some_time();
+  if (stage_.chaos.is_network_slow()) delay += microseconds(stage_.scheduler.random().below(20'000'000));
+  stage_.scheduler.after(delay, [self = shared_from_this(), to, queue] { self->deliver_next(to, queue); });
+}
+
+void Wire::deliver_next(Side to, int queue) {
+  auto& letters = end(to).queues[queue];
+  if (lost_ || letters.empty()) return;
+  const bool unread = !end(to).events && is_open(to);
+  if (unread || network_.is_down(other(to)) || stage_.scheduler.is_frozen(end(to).life)) {
+    stage_.scheduler.after(unread ? kBeginning : kRetransmission,
+                           [self = shared_from_this(), to, queue] { self->deliver_next(to, queue); });
+    return;
+  }
+  auto letter = std::move(letters.front());
+  letters.pop_front();
+  deliver(to, std::move(letter));
+  close_when_empty(to);
+}
+
+void Wire::deliver(Side to, Letter letter) {
+  End& receiver = end(to);
+  if (!receiver.events || receiver.over || receiver.closed_here || receiver.life->is_over()) return;
+  if (!letter.lane) {
+    receiver.complete = letter.version;
+    if (const auto stream = receiver.stream.lock()) stream->complete(letter.version);
+    return;
+  }
+  const auto what = label(letter.lane, letter.message);
+  stage_.chaos.point(to, "before " + what);
+  // Much may have happened at that point.
+  if (receiver.over || receiver.closed_here || receiver.left || receiver.life->is_over()) return;
+  if (letter.lane == peer::Lane::control) letter.message = as_read(to, std::move(letter.message));
+  receiver.events->message(*letter.lane, std::move(letter.message));
+  stage_.chaos.point(to, "after " + what);
+}
+
+/// What is the same path on two hosts is two folders here. And a mutated daemon misreads verdicts.
+ByteBuffer Wire::as_read(Side reader, ByteBuffer message) const {
+  auto decoded = migration::decode(message);
+  if (!decoded) return message;
+  if (auto* offer = std::get_if<migration::Offer>(&*decoded)) {
+    auto& path = offer->runtime_directory;
+    const auto there = path.find(name_of(other(reader)));
+    if (there != std::string::npos) path.replace(there, name_of(reader).size(), name_of(reader));
+    return migration::encode(*offer);
+  }
+  auto* verdict = std::get_if<migration::Verdict>(&*decoded);
+  const bool misread =
+      verdict != nullptr &&
+      ((stage_.mutation == Mutation::doubt_is_refusal && verdict->outcome == Outcome::in_doubt) ||
+       (stage_.mutation == Mutation::undecided_is_refusal && verdict->outcome == Outcome::undecided));
+  if (!misread) return message;
+  verdict->outcome = Outcome::refused;
+  return migration::encode(*verdict);
+}
+
+void Wire::close(Side from) {
+  if (std::exchange(end(from).closed_here, true)) return;
+  stage_.scheduler.after(microseconds(0), [self = shared_from_this(), from] {
+    if (const auto stream = self->end(from).stream.lock())
+      stream->broke({ErrorCode::unreachable, "the session was closed", ""});
+  });
+  if (end(from).life->is_over()) {
+    // A process that has died says no goodbye, and its last words may be lost.
+    if (stage_.scheduler.random().one_in(2)) end(other(from)).queues.clear();
+    stage_.scheduler.after(stage_.scheduler.some_time(), [self = shared_from_this()] { self->lose(); });
+    return;
+  }
+  // Once what was sent before has arrived.
+  stage_.scheduler.after(stage_.scheduler.some_time(),
+                         [self = shared_from_this(), from] { self->close_when_empty(other(from)); });
+}
+
+void Wire::close_when_empty(Side to) {
+  // Of what is closed while the connection is lost, nothing is heard: see redial().
+  if (!end(other(to)).closed_here || end(other(to)).life->is_over() || lost_) return;
+  for (const auto& [queue, letters] : end(to).queues) {
+    if (!letters.empty()) return;
+  }
+  const bool unread = !end(to).events && !is_gone(to);
+  if (unread || network_.is_down(other(to))) {
+    stage_.scheduler.after(kRetransmission, [self = shared_from_this(), to] { self->close_when_empty(to); });
+    return;
+  }
+  end_session(to);
+}
+
+void Wire::leave(Side side) {
+  close(side);
+  end(side).left = true;
+  end(side).events.reset();
+}
+
+bool Wire::is_gone(Side side) const {
+  return !is_open(side) || end(side).left || end(side).life->is_over();
+}
+
+void Wire::set_window(Side side, Milliseconds window) {
+  end(side).window = window;
+  end(side).window_set = stage_.scheduler.now();
+  if (end(side).stalled) give_up_in_time(side);
+}
+
+void Wire::lose() {
+  if (std::exchange(lost_, true)) return;
+  const Side first = stage_.scheduler.random().one_in(2) ? Side::a : Side::b;
+  const auto at_first = stage_.scheduler.some_time();
+  const auto at_second = at_first + microseconds(stage_.scheduler.random().below(5'000'000));
+  stage_.scheduler.after(at_first, [self = shared_from_this(), first] { self->notice(first); });
+  stage_.scheduler.after(at_second, [self = shared_from_this(), first] { self->notice(other(first)); });
+}
+
+void Wire::notice(Side side) {
+  End& told = end(side);
+  if (!lost_ || told.stalled || is_gone(side)) return;
+  if (!told.events) {
+    // It has been accepted and is not looked at yet.
+    stage_.scheduler.after(kRetransmission, [self = shared_from_this(), side] { self->notice(side); });
+    return;
+  }
+  if (told.window == Milliseconds(0)) return end_session(side);
+  told.stalled = stage_.scheduler.now();
+  stage_.scheduler.trace([&] { return name_of(side) + " session stalls"; });
+  if (told.events->stalled) told.events->stalled(kLinkDown);
+  give_up_in_time(side);
+  if (side == dialler_) redial_later();
+}
+
+void Wire::give_up_in_time(Side side) {
+  const auto deadline = std::max(*end(side).stalled, end(side).window_set) + end(side).window;
+  const auto now = stage_.scheduler.now();
+  if (deadline <= now) return end_session(side);
+  const auto wait = std::chrono::ceil<microseconds>(deadline - now);
+  stage_.scheduler.after(wait, [self = shared_from_this(), side, at = end(side).stalled] {
+    if (self->end(side).stalled == at && !self->is_gone(side)) self->give_up_in_time(side);
+  });
+}
+
+void Wire::redial_later() {
+  const auto pause = kRetransmission + microseconds(stage_.scheduler.random().below(1'500'000));
+  stage_.scheduler.after(pause, [self = shared_from_this()] { self->redial(); });
+}
+
+void Wire::redial() {
+  const Side there = other(dialler_);
+  if (!lost_ || is_gone(dialler_)) return;
+  const bool silent = network_.is_down(Side::a) || network_.is_down(Side::b) ||
+                      stage_.scheduler.is_frozen(end(dialler_).life) || !network_.is_listening(there);
+  if (silent) return redial_later();
+  // Who answers may know nothing of it, or nothing any more.
+  if (is_gone(there)) return end_session(dialler_);
+  if (!end(there).stalled) notice(there);
+  return end(there).stalled ? come_back() : redial_later();
+}
+
+void Wire::come_back() {
+  lost_ = false;
+  for (const Side side : {Side::a, Side::b}) {
+    stage_.scheduler.trace([&] { return name_of(side) + " session goes on"; });
+    if (std::exchange(end(side).stalled, std::nullopt) && end(side).events->stalled)
+      end(side).events->stalled(std::nullopt);
+    for (const auto& [queue, letters] : end(side).queues) {
+      for (std::size_t i = 0; i < letters.size(); ++i) deliver_later(side, queue);
+    }
+  }
+}
+
+void Wire::end_session(Side side) {
+  End& told = end(side);
+  if (is_gone(side)) return;
+  told.over = true;
+  told.stalled.reset();
+  stage_.scheduler.trace([&] { return name_of(side) + " session ends"; });
+  if (const auto stream = told.stream.lock()) stream->broke(kLinkDown);
+  told.events->closed(kLinkDown);
+  // The connection goes with it, if it was still there.
+  lose();
+}
+
+}  // namespace vmigrate::simulation
