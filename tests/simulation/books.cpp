@@ -49,6 +49,9 @@ class SimulatedJournal : public handover::Journal {
     if (!stage_.scheduler.may_wait()) return failed();
     stage_.chaos.point(side_, "before write " + record.state);
     stage_.scheduler.pause(stage_.scheduler.some_time());
+    // Found at a restart, a commit counts that was said not to have been written.
+    const bool was_started = books_.state_of(side_, record.migration, record.role) == "started";
+    if (was_started && record.state == "running") stage_.world.commit(side_);
     auto written = books_.write(side_, record);
     if (written && record.state == "started") stage_.world.commit(side_);
     if (written) written_[{record.migration, record.role}] = record;

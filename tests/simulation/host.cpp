@@ -128,7 +128,7 @@ bool Host::is_idle() const {
   return !daemon_ || stage_.scheduler.threads_of(daemon_->life) == 0;
 }
 
-void Host::on_thread(std::string name, std::function<void(migration::Manager&)> work) {
+void Host::on_thread(const std::string& name, std::function<void(migration::Manager&)> work) {
   if (!daemon_) return;
   stage_.scheduler.start(daemon_->life, daemon_->life->name() + " " + name,
                          [daemon = daemon_.get(), work = std::move(work)] { work(daemon->manager); });

@@ -55,7 +55,7 @@ class Host {
   struct Daemon;
   void boot();
   void publish(const migration::Report& report);
-  void on_thread(std::string name, std::function<void(migration::Manager&)> work);
+  void on_thread(const std::string& name, std::function<void(migration::Manager&)> work);
 
   const Stage stage_;
   const Side side_;

@@ -55,9 +55,8 @@ class IncomingHandle : public hypervisor::IncomingMove {
 
 /// Those of the moves that are still there.
 template <class Move, class Does>
-void each(std::vector<std::weak_ptr<Move>>& moves, Does does) {
-  const auto all = moves;
-  for (const auto& weak : all) {
+void each(const std::vector<std::weak_ptr<Move>>& moves, Does does) {
+  for (const auto& weak : moves) {
     if (const auto move = weak.lock()) does(*move);
   }
 }

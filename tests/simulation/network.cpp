@@ -161,7 +161,7 @@ void Network::heal() {
 
 void Network::lose_power(Side side) {
   listeners_[static_cast<std::size_t>(side)] = {};
-  stage_.scheduler.after(kSilence, [this, wires = wires_] {
+  stage_.scheduler.after(kSilence, [wires = wires_] {
     for (const auto& weak : wires) {
       if (const auto wire = weak.lock()) wire->lose();
     }

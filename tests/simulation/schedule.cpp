@@ -27,7 +27,7 @@ hypervisor::DomainDescription the_vm(Random& random) {
 }
 
 std::string folder_of(const std::string& folder, Side side) {
-  const auto path = folder + "/" + name_of(side);
+  auto path = folder + "/" + name_of(side);
   std::filesystem::create_directories(path);
   return path;
 }
