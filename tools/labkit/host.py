@@ -153,7 +153,9 @@ class Host:
     def domains(self):
         """State by name, as virsh says it with the reason: {"web": "running (booted)"}."""
         names = self.virsh("list", "--all", "--name").stdout.split()
-        return {name: self.virsh("domstate", name, "--reason").stdout.strip() for name in names}
+        answers = {name: self.virsh("domstate", name, "--reason", check=False) for name in names}
+        # One may have gone between the questions.
+        return {name: answer.stdout.strip() for name, answer in answers.items() if answer.returncode == 0}
 
     def qemus(self):
         """The running QEMUs, as identities by guest name."""
