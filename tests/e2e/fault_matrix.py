@@ -1,0 +1,243 @@
+"""The matrix of docs/faults.md in parts: where a migration is held, what is done to it there, and where the VM may be
+once everything works again. A test makes every cell of them, tools/faults prints what came of it."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+from labkit import processes
+
+from moving import GUEST
+from test_faults import PATIENCE, Move, daemon_of, is_stopped, phase, restart, status, wait_for_phase
+
+SOURCE, DESTINATION, LOST, IN_DOUBT = "source", "destination", "lost", "in doubt"
+EITHER = (SOURCE, DESTINATION)  # a race that each may win; what the client says must be the truth
+# Longer than a peer is silent before it is taken for dead, and than the lab's reconnect_window behind that.
+STANDS_STILL = 18
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Where the migration is when it happens. The daemon of `host` is stopped at the failpoint; without one nothing is,
+    and memory moves slowly."""
+    name: str
+    step: str
+    host: str = ""
+    failpoint: str = ""
+
+
+HOLDS = [
+    Hold("asked for", "prepare", "hosta", "stop:after:preparing"),
+    Hold("reserved", "prepare", "hostb", "stop:after:reserved"),
+    Hold("memory", "memory"),
+    Hold("about to promise", "last pages", "hosta", "stop:before:relinquished"),
+    Hold("promised", "promised", "hosta", "stop:after:relinquished"),
+    Hold("about to commit", "promised", "hostb", "stop:before:started"),
+    Hold("committed", "committed", "hostb", "stop:after:started"),
+    Hold("resumed", "committed", "hostb", "stop:before:running"),
+    Hold("known to run", "clean-up", "hostb", "stop:after:running"),
+    Hold("about to forget", "clean-up", "hosta", "stop:before:confirmed"),
+]
+
+
+@dataclass
+class Scene:
+    """A migration from hosta to hostb that stands at its hold."""
+    lab: object
+    hold: Hold
+    asked: list = field(default_factory=list)  # clients beside the one that started it, by their processes
+
+    def begin(self):
+        if self.hold.failpoint:
+            restart(self.holder, {"VMIGRATE_FAILPOINT": self.hold.failpoint})
+        else:
+            self.lab.link.shape("20mbit")
+        self.move = Move(self.lab)
+        if self.hold.failpoint:
+            processes.wait_until(is_stopped(self.holder), PATIENCE, "the failpoint")
+        else:
+            wait_for_phase(self.source, "MEMORY")
+
+    @property
+    def source(self):
+        return self.lab.host("hosta")
+
+    @property
+    def holder(self):
+        return self.lab.host(self.hold.host)
+
+    def release(self):
+        """What stands at the failpoint goes on, if it lives."""
+        if self.hold.failpoint and self.holder.is_running("migrated"):
+            processes.send(daemon_of(self.holder), signal.SIGCONT)
+
+    def ask(self, *arguments):
+        """Not waited for: the daemon may be stopped."""
+        command = self.source.inside(self.source.client_program, *arguments)
+        self.asked.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+    def has_stopped_trying(self):
+        """The source has given up, or waits for a word of the destination."""
+        return self.move.process.poll() is not None or phase(self.source) == "NEEDS_ATTENTION"
+
+
+# -- What happens. Each leaves what it has broken for others to mend, but for what comes back by itself.
+
+def kill_daemon(host):
+    def inflict(scene):
+        scene.lab.host(host).kill_daemon()
+        scene.release()
+    return inflict
+
+
+def stop_daemon(host):
+    def inflict(scene):
+        daemon = daemon_of(scene.lab.host(host))
+        processes.send(daemon, signal.SIGSTOP)
+        if scene.hold.host != host:
+            scene.release()
+        time.sleep(STANDS_STILL)  # how long it stands still
+        processes.send(daemon, signal.SIGCONT)
+    return inflict
+
+
+def kill_qemu(host):
+    def inflict(scene):
+        os.kill(scene.lab.host(host).qemus()[GUEST]["pid"], signal.SIGKILL)
+        scene.release()
+    return inflict
+
+
+def restart_libvirtd(host):
+    def inflict(scene):
+        scene.lab.host(host).kill_libvirtd()
+        scene.lab.host(host).start_libvirtd()
+        scene.release()
+    return inflict
+
+
+def cut(sender=None):
+    def inflict(scene):
+        scene.lab.link.cut(sender)
+        scene.release()
+        processes.wait_until(scene.has_stopped_trying, PATIENCE, "the source to give up")
+    return inflict
+
+
+def cut_for_a_second(scene):
+    scene.lab.link.cut()
+    scene.release()
+    time.sleep(1)  # how long the cut lasts
+    scene.lab.link.heal()
+
+
+def ask(*arguments):
+    def inflict(scene):
+        scene.ask(*arguments)
+        scene.release()
+    return inflict
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`outcomes`: by the names of holds, where the VM may be in the end; those at which it cannot happen are
+    left out."""
+    name: str
+    inflict: object
+    outcomes: dict
+
+
+def by_hold(*outcomes):
+    """In the order of HOLDS; None where it cannot happen."""
+    assert len(outcomes) == len(HOLDS)
+    return {hold.name: (outcome,) if isinstance(outcome, str) else outcome
+            for hold, outcome in zip(HOLDS, outcomes) if outcome}
+
+
+S, D = SOURCE, DESTINATION
+FAULTS = [
+    Fault("the source's daemon is killed", kill_daemon("hosta"), by_hold(S, S, S, S, S, EITHER, D, D, D, D)),
+    Fault("the destination's daemon is killed", kill_daemon("hostb"), by_hold(S, S, S, S, S, S, D, D, D, D)),
+    Fault("the source's daemon stands still", stop_daemon("hosta"), by_hold(EITHER, S, S, S, EITHER, EITHER, D, D, D, D)),
+    Fault("the destination's daemon stands still", stop_daemon("hostb"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, D)),
+    Fault("the source's QEMU is killed", kill_qemu("hosta"), by_hold(LOST, LOST, LOST, LOST, D, D, D, D, D, None)),
+    Fault("the destination's QEMU is killed", kill_qemu("hostb"),
+          by_hold(None, None, S, S, S, (S, IN_DOUBT), IN_DOUBT, (IN_DOUBT, LOST), LOST, LOST)),
+    Fault("the source's libvirtd is killed", restart_libvirtd("hosta"),
+          by_hold(EITHER, EITHER, S, S, EITHER, EITHER, D, D, D, D)),
+    Fault("the destination's libvirtd is killed", restart_libvirtd("hostb"),
+          by_hold(EITHER, EITHER, S, S, S, EITHER, D, D, D, D)),
+    Fault("the link is cut for a second", cut_for_a_second, by_hold(*[D] * len(HOLDS))),
+    Fault("the link is cut for good", cut(), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
+    Fault("nothing comes from the source", cut("hosta"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
+    # What the source sends arrives: silence is not failure.
+    Fault("nothing comes from the destination", cut("hostb"), by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, None)),
+    Fault("it is cancelled", ask("cancel", GUEST), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, D)),
+    Fault("it is asked for again", ask("start", GUEST, "hostb"), by_hold(*[D] * len(HOLDS))),
+]
+CELLS = [(fault, hold) for fault in FAULTS for hold in HOLDS if hold.name in fault.outcomes]
+QUICK = 24
+
+
+def cells(suite, seed):
+    """All of them in an order of the seed, or the first few of that."""
+    order = random.Random(seed).sample(CELLS, len(CELLS))
+    return order if suite == "full" else order[:QUICK]
+
+
+# -- Afterwards
+
+def mend(lab):
+    lab.link.heal()
+    lab.link.shape(None)
+    for host in lab.hosts.values():
+        if not host.is_running("libvirtd"):
+            host.start_libvirtd()
+        if not host.is_running("migrated"):
+            host.start_daemon()
+
+
+def where_it_is(lab, guest):
+    """What has become of it, once both daemons have come to an end with it."""
+    def settled():
+        seen = [vm.get("migration") for host in lab.hosts.values() for vm in status(host, "list")["vms"]]
+        return all(not migration or migration["phase"] == "NEEDS_ATTENTION" for migration in seen)
+
+    def found():
+        if not settled():
+            return None
+        places = [host.name for host in guest.running_on]
+        if len(places) == 1:
+            return SOURCE if places == ["hosta"] else DESTINATION
+        assert not places, f"{GUEST} runs on {places}"
+        if phase(lab.host("hosta")) == "NEEDS_ATTENTION":
+            # It asks, and may be answered at any moment, unless nobody can know.
+            return IN_DOUBT if (phase(lab.host("hostb")) == "NEEDS_ATTENTION") else None
+        return LOST if not any(host.qemus() for host in lab.hosts.values()) else None
+
+    return processes.wait_until(found, PATIENCE, "an end")
+
+
+def answer_for(lab, guest):
+    """As a person does with a VM that is in doubt: it then runs on hosta."""
+    source, other = lab.host("hosta"), lab.host("hostb")
+    assert not other.qemus()
+    if GUEST in other.domains():
+        other.virsh("undefine", GUEST)
+    source.run(source.client_program, "resolve", GUEST, "--run-here", "--i-have-fenced", "hostb")
+    processes.wait_until(lambda: [host.name for host in guest.running_on] == ["hosta"], PATIENCE, f"{GUEST} to run again")
+
+
+def make_anew(lab):
+    """The guest, with an empty disk: one that was lost has told of writes that are nowhere any more. And the journals, where
+    what is in doubt stays so."""
+    lab.remove_guest(GUEST)
+    for host in lab.hosts.values():
+        host.stop_daemon()
+        for file in host.inner("/var/lib/vmigrate").glob("journal.db*"):
+            file.unlink()
+        host.start_daemon()
+    lab.add_guest(GUEST)
