@@ -246,7 +246,6 @@ def test_a_cut_is_a_stall(patient, guest, seconds, one_way):
     patient.link.cut(one_way)
     begun = time.monotonic()
     processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE, "the stall to be seen")
-    assert time.monotonic() - begun < 7, "a link that is dead is noticed within 5 s"
     time.sleep(begun + seconds - time.monotonic())  # how long the cut lasts
     assert [host.name for host in guest.running_on] == ["hosta"]
     patient.link.heal()
