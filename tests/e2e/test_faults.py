@@ -14,8 +14,8 @@ from labkit.clients import ForkMonitor
 
 from moving import GUEST
 
-# Slow enough that a step can be caught in the memory phase, though most pages become a good deal smaller on their way.
-SLOW = "50mbit"
+# Slow enough that a step can be caught in the memory phase (some 130 MB on the wire), and that it comes to an end.
+SLOW = "300mbit"
 PATIENCE = 60
 
 
