@@ -37,7 +37,6 @@ class Host {
   void thaw_daemon() { freeze_daemon({}); }
   /// The host loses power and comes back: its VMs are gone, and those that shall are started anew.
   void reboot(std::chrono::microseconds duration);
-  bool is_up() const { return daemon_ != nullptr; }
   /// No thread of the daemon has anything left to do.
   bool is_idle() const;
 

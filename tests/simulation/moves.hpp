@@ -90,7 +90,6 @@ class Incoming : public std::enable_shared_from_this<Incoming> {
   void prepare();
   bool has_vm() const;
   void lose(const std::string& why);
-  Result<> remove();
 
   const Stage stage_;
   SimulatedHypervisor& hypervisor_;

@@ -1,32 +1,39 @@
 #include "mutation.hpp"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 namespace vmigrate::simulation {
+namespace {
+
+constexpr std::array<std::pair<Mutation, std::string_view>, 13> kNames{{
+    {Mutation::none, "none"},
+    {Mutation::promise_not_written, "promise-not-written"},
+    {Mutation::commit_written_late, "commit-written-late"},
+    {Mutation::commit_not_written, "commit-not-written"},
+    {Mutation::no_tombstone, "no-tombstone"},
+    {Mutation::answers_from_memory, "answers-from-memory"},
+    {Mutation::silence_is_refusal, "silence-is-refusal"},
+    {Mutation::doubt_is_refusal, "doubt-is-refusal"},
+    {Mutation::undecided_is_refusal, "undecided-is-refusal"},
+    {Mutation::libvirt_resumes, "libvirt-resumes"},
+    {Mutation::removed_with_finish, "removed-with-finish"},
+    {Mutation::discard_lies, "discard-lies"},
+    {Mutation::no_veto, "no-veto"},
+}};
+
+}  // namespace
 
 std::string_view name_of(Mutation mutation) {
-  switch (mutation) {
-    case Mutation::none: return "none";
-    case Mutation::promise_not_written: return "promise-not-written";
-    case Mutation::commit_written_late: return "commit-written-late";
-    case Mutation::commit_not_written: return "commit-not-written";
-    case Mutation::no_tombstone: return "no-tombstone";
-    case Mutation::answers_from_memory: return "answers-from-memory";
-    case Mutation::silence_is_refusal: return "silence-is-refusal";
-    case Mutation::doubt_is_refusal: return "doubt-is-refusal";
-    case Mutation::undecided_is_refusal: return "undecided-is-refusal";
-    case Mutation::libvirt_resumes: return "libvirt-resumes";
-    case Mutation::removed_with_finish: return "removed-with-finish";
-    case Mutation::discard_lies: return "discard-lies";
-    case Mutation::no_veto: return "no-veto";
-  }
-  return "none";
+  return std::find_if(kNames.begin(), kNames.end(), [&](const auto& each) { return each.first == mutation; })
+      ->second;
 }
 
 std::optional<Mutation> mutation_of(std::string_view name) {
-  if (name == name_of(Mutation::none)) return Mutation::none;
-  for (const auto mutation : kMutations) {
-    if (name_of(mutation) == name) return mutation;
-  }
-  return std::nullopt;
+  const auto found =
+      std::find_if(kNames.begin(), kNames.end(), [&](const auto& each) { return each.second == name; });
+  return found == kNames.end() ? std::nullopt : std::optional(found->first);
 }
 
 }  // namespace vmigrate::simulation

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string_view>
 
@@ -23,11 +22,6 @@ enum class Mutation {
   discard_lies,          ///< what came in is said to be gone, and is not
   no_veto,               ///< nothing keeps a host from starting a stale definition
 };
-inline constexpr std::array kMutations{
-    Mutation::promise_not_written, Mutation::commit_written_late,  Mutation::commit_not_written,
-    Mutation::no_tombstone,        Mutation::answers_from_memory,  Mutation::silence_is_refusal,
-    Mutation::doubt_is_refusal,    Mutation::undecided_is_refusal, Mutation::libvirt_resumes,
-    Mutation::removed_with_finish, Mutation::discard_lies,         Mutation::no_veto};
 std::string_view name_of(Mutation mutation);
 std::optional<Mutation> mutation_of(std::string_view name);
 
