@@ -30,6 +30,7 @@ struct Xsave {
 
 inline constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, MsrListHead);
 inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CpuidHead);
+inline constexpr unsigned long kGetMsrFeatureIndexList = _IOWR(KVMIO, 0x0a, MsrListHead);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, MsrHead);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, MsrHead);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CpuidHead);

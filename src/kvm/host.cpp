@@ -26,10 +26,9 @@ Result<CpuidEntries> read_entries(int file, unsigned long request, const char* w
   return buffer.take(std::min(buffer.head()->count, kMostCpuidEntries));
 }
 
-Result<std::vector<std::uint32_t>> read_msr_list(int kvm) {
+Result<std::vector<std::uint32_t>> read_msr_list(int kvm, unsigned long request) {
   Counted<MsrListHead, std::uint32_t> buffer(kMostMsrs);
-  if (auto done = call(kvm, kGetMsrIndexList, buffer.head(), "listing MSRs"); !done)
-    return fail(done.error());
+  if (auto done = call(kvm, request, buffer.head(), "listing MSRs"); !done) return fail(done.error());
   return buffer.take(std::min(buffer.head()->count, kMostMsrs));
 }
 
@@ -62,6 +61,21 @@ std::vector<std::uint32_t> unlisted_msrs() {
   return msrs;
 }
 
+constexpr std::uint32_t kMachineCheckCapability = 0x179;
+
+/// Those that KVM has a value of its own for, which is the most that it offers, and how machine checks are
+/// told: KVM_X86_SETUP_MCE sets that.
+Result<std::vector<std::uint32_t>> list_fixed_msrs(int kvm) {
+  std::vector<std::uint32_t> fixed;
+  if (extension(kvm, KVM_CAP_GET_MSR_FEATURES) != 0) {
+    auto listed = read_msr_list(kvm, kGetMsrFeatureIndexList);
+    if (!listed) return listed;
+    fixed = std::move(*listed);
+  }
+  fixed.push_back(kMachineCheckCapability);
+  return fixed;
+}
+
 // Some KVMs show their guests more than they list as supported (one that emulates all instructions shows
 // those of the processor below). So a vCPU is made, given what is listed, and asked what it has.
 Result<> look_at_new_vcpu(int kvm, Host& host) {
@@ -92,9 +106,12 @@ Result<Host> look_at_host(int kvm, int vm) {
   if (!supported) return fail(supported.error());
   host.supported_cpuid = std::move(*supported);
   host.processor_vendor = vendor_of(host.supported_cpuid);
-  auto msrs = read_msr_list(kvm);
+  auto msrs = read_msr_list(kvm, kGetMsrIndexList);
   if (!msrs) return fail(msrs.error());
   host.msrs = std::move(*msrs);
+  auto fixed = list_fixed_msrs(kvm);
+  if (!fixed) return fail(fixed.error());
+  host.fixed_msrs = std::move(*fixed);
   if (auto looked = look_at_new_vcpu(kvm, host); !looked) return fail(looked.error());
   host.xsave_size = xsave_size(vm);
   host.can_scale_tsc = extension(vm, KVM_CAP_TSC_CONTROL) != 0;

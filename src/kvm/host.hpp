@@ -15,6 +15,8 @@ struct Host {
   CpuidEntries supported_cpuid{};     ///< KVM_GET_SUPPORTED_CPUID
   CpuidEntries shown_cpuid{};         ///< what a vCPU has that was given just that
   std::vector<std::uint32_t> msrs{};  ///< indices, in ascending order
+  /// Indices of those that say what a vCPU is: set when it is made, and not by its guest.
+  std::vector<std::uint32_t> fixed_msrs{};
   std::uint32_t xsave_size = 0;       ///< bytes; 0 without XSAVE
   std::uint64_t tsc_khz = 0;          ///< what vCPUs get here; 0: unknown
   bool can_scale_tsc = false;

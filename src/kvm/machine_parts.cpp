@@ -107,6 +107,10 @@ Result<> MachineParts::look_at_vcpus() {
   }
   auto msrs = readable_msrs(first, host.msrs);
   if (!msrs) return fail(msrs.error());
+  auto fixed = readable_msrs(first, host.fixed_msrs);
+  if (!fixed) return fail(fixed.error());
+  auto values = read_msrs(first, *fixed);
+  if (!values) return fail(values.error());
   const auto board = look_at_board(description.vm);
   const int khz = ::ioctl(first, KVM_GET_TSC_KHZ, 0);
   host.tsc_khz = khz > 0 ? static_cast<std::uint64_t>(khz) : 0;
@@ -114,6 +118,7 @@ Result<> MachineParts::look_at_vcpus() {
   shape.vcpus = static_cast<std::uint32_t>(description.vcpus.size());
   shape.cpuid = cpuid.front();
   shape.msrs = std::move(*msrs);
+  shape.fixed_msrs = std::move(*values);
   shape.tsc_khz = host.tsc_khz;
   shape.xsave_size = host.xsave_size;
   shape.has_local_apic = has_local_apic(first);

@@ -86,6 +86,7 @@ Result<> Receiver::read_head() {
 
 Result<> Receiver::agree() {
   if (auto checked = check_needs(needs_, machine_.needs(), machine_.host); !checked) return checked;
+  if (auto tried = try_vcpu(machine_.description.vcpus.front(), needs_); !tried) return tried;
   std::vector<const Slot*> slots;
   for (const auto& shape : needs_.slots) {
     const auto slot =
@@ -146,6 +147,7 @@ Result<> Receiver::load() {
   machine_.cpuid = std::move(cpuid);
   machine_.shape.cpuid = needs_.cpuid;
   machine_.shape.msrs = needs_.msrs;
+  machine_.shape.fixed_msrs = needs_.fixed_msrs;
   machine_.shape.tsc_khz = needs_.tsc_khz;
   return {};
 }

@@ -38,6 +38,7 @@ struct Needs {
   bool has_interrupt_chips = false;
   bool has_timer_chip = false;
   bool has_wide_special_registers = false;
+  std::vector<kvm_msr_entry> fixed_msrs{};
 };
 
 struct VcpuState {

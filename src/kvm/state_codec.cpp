@@ -79,6 +79,15 @@ CpuidEntries take_cpuid(const Field& field) {
   return entries;
 }
 
+template <class Field>
+void put_msrs(const std::vector<kvm_msr_entry>& msrs, Field* field) {
+  for (const auto& msr : msrs) {
+    auto& message = *field->Add();
+    message.set_index(msr.index);
+    message.set_value(msr.data);
+  }
+}
+
 void put_vcpu(const VcpuState& vcpu, kvm_state::VcpuState& message) {
   put_cpuid(vcpu.cpuid, message.mutable_cpuid());
   message.set_tsc_khz(vcpu.tsc_khz);
@@ -90,11 +99,7 @@ void put_vcpu(const VcpuState& vcpu, kvm_state::VcpuState& message) {
   if (vcpu.extended_control) message.set_extended_control(bytes_of(*vcpu.extended_control));
   message.set_debug_registers(bytes_of(vcpu.debug_registers));
   if (vcpu.local_apic) message.set_local_apic(bytes_of(*vcpu.local_apic));
-  for (const auto& msr : vcpu.msrs) {
-    auto& entry = *message.add_msrs();
-    entry.set_index(msr.index);
-    entry.set_value(msr.data);
-  }
+  put_msrs(vcpu.msrs, message.mutable_msrs());
   message.set_events(bytes_of(vcpu.events));
 }
 
@@ -195,9 +200,10 @@ Result<> check_sizes(ByteView bytes, std::uint32_t vcpus) {
 
 Result<> check_counts(const kvm_state::Needs& message) {
   if (message.slots_size() > kMostSlots || message.cpuid_size() > kMostCpuidEntries ||
-      message.msrs_size() > kMostMsrs) {
-    return bad(fmt::format("the VM's list of needs is too long: {} memory slots, {} CPUID entries, {} MSRs",
-                           message.slots_size(), message.cpuid_size(), message.msrs_size()));
+      message.msrs_size() > kMostMsrs || message.fixed_msrs_size() > kMostMsrs) {
+    return bad(fmt::format("the VM's list of needs is too long: {} memory slots, {} CPUID entries, {} and {} MSRs",
+                           message.slots_size(), message.cpuid_size(), message.msrs_size(),
+                           message.fixed_msrs_size()));
   }
   std::unordered_set<std::string_view> names;
   for (const auto& slot : message.slots()) {
@@ -244,6 +250,7 @@ ByteBuffer encode(const Needs& needs) {
   message.set_has_interrupt_chips(needs.has_interrupt_chips);
   message.set_has_timer_chip(needs.has_timer_chip);
   message.set_has_wide_special_registers(needs.has_wide_special_registers);
+  put_msrs(needs.fixed_msrs, message.mutable_fixed_msrs());
   return serialised(message);
 }
 
@@ -279,6 +286,7 @@ Result<Needs> decode_needs(ByteView bytes) {
   needs.has_interrupt_chips = message.has_interrupt_chips();
   needs.has_timer_chip = message.has_timer_chip();
   needs.has_wide_special_registers = message.has_wide_special_registers();
+  for (const auto& msr : message.fixed_msrs()) needs.fixed_msrs.push_back({msr.index(), 0, msr.value()});
   return needs;
 }
 

@@ -23,20 +23,6 @@ Result<std::size_t> msr_call(int vcpu, unsigned long request, MsrBuffer& buffer,
   return static_cast<std::size_t>(*done);
 }
 
-Result<std::vector<kvm_msr_entry>> read_msrs(int vcpu, const std::vector<std::uint32_t>& indices) {
-  std::vector<kvm_msr_entry> entries;
-  entries.reserve(indices.size());
-  for (const auto index : indices) entries.push_back({index, 0, 0});
-  MsrBuffer buffer(entries.size());
-  buffer.put(entries.data(), entries.size());
-  const auto read = msr_call(vcpu, kGetMsrs, buffer, entries.size());
-  if (!read) return fail(read.error());
-  if (*read != entries.size()) {
-    return fail(ErrorCode::failed, fmt::format("MSR {:#x} cannot be read any more", indices[*read]));
-  }
-  return buffer.take(entries.size());
-}
-
 bool has_value(int vcpu, const kvm_msr_entry& wanted) {
   MsrBuffer buffer(1);
   buffer.put(&wanted, 1);
@@ -119,6 +105,28 @@ Result<std::vector<std::uint32_t>> readable_msrs(int vcpu, const std::vector<std
     if (*read == 1) readable.push_back(index);
   }
   return readable;
+}
+
+Result<std::vector<kvm_msr_entry>> read_msrs(int vcpu, const std::vector<std::uint32_t>& indices) {
+  std::vector<kvm_msr_entry> entries;
+  entries.reserve(indices.size());
+  for (const auto index : indices) entries.push_back({index, 0, 0});
+  MsrBuffer buffer(entries.size());
+  buffer.put(entries.data(), entries.size());
+  const auto read = msr_call(vcpu, kGetMsrs, buffer, entries.size());
+  if (!read) return fail(read.error());
+  if (*read != entries.size()) {
+    return fail(ErrorCode::failed, fmt::format("MSR {:#x} cannot be read any more", indices[*read]));
+  }
+  return buffer.take(entries.size());
+}
+
+Result<> try_vcpu(int vcpu, const Needs& needs) {
+  auto tried = write_cpuid(vcpu, needs.cpuid);
+  if (tried) tried = write_msrs(vcpu, needs.fixed_msrs);
+  if (tried) return {};
+  return fail(ErrorCode::refused, fmt::format("this VM cannot run here: {}", tried.error().message),
+              "make the VM there and the one here alike, with what both hosts support");
 }
 
 // Reading has effects of its own: KVM_GET_MP_STATE makes a vCPU take INIT and SIPI that wait, and

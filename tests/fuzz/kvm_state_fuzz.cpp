@@ -24,6 +24,7 @@ Needs some_needs() {
   result.xsave_size = 4096;
   result.has_local_apic = result.has_interrupt_chips = result.has_timer_chip = true;
   result.has_wide_special_registers = true;
+  result.fixed_msrs = {{0x179, 0, 0x10a}};
   return result;
 }
 

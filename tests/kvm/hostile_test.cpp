@@ -1,5 +1,7 @@
 #include <array>
 
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "fixture.hpp"
@@ -125,11 +127,14 @@ TEST_F(Hostile, NothingIsBelievedBeforeItIsChecked) {
 class Mismatch : public Hostile {
  protected:
   static void expect_refused(const microvm::Configuration& there, const std::string& what) {
+    const auto destination = make(there);
+    expect_refused(*destination, what);
+  }
+  static void expect_refused(VirtualMachine& destination, const std::string& what) {
     const auto source = start_checker(usual());
     std::uint32_t rounds = 0;
     source->watch([&](const Progress&) { ++rounds; });
-    const auto destination = make(there);
-    const auto moved = move(*source, *destination);
+    const auto moved = move(*source, destination);
     ASSERT_FALSE(moved.sent);
     EXPECT_EQ(moved.sent.error().code, ErrorCode::refused);
     EXPECT_NE(moved.sent.error().message.find(what), std::string::npos) << moved.sent.error().message;
@@ -176,6 +181,13 @@ TEST_F(Mismatch, IsSeenBeforehandByTheNeedsAlone) {
 
 TEST_F(Mismatch, MoreVcpus) {
   expect_refused(usual(2), "it has 1 vCPUs, and 2 are here");
+}
+
+TEST_F(Mismatch, FewerMachineCheckBanks) {
+  const auto destination = make(usual());
+  std::uint64_t one_bank = 1;
+  ASSERT_EQ(::ioctl(destination->description().vcpus[0], KVM_X86_SETUP_MCE, &one_bank), 0);
+  expect_refused(*destination, "of MSR 0x179");
 }
 
 }  // namespace

@@ -153,6 +153,7 @@ Needs some_needs() {
   needs.tsc_khz = 2'000'000;
   needs.xsave_size = 4096;
   needs.has_local_apic = needs.has_interrupt_chips = needs.has_timer_chip = true;
+  needs.fixed_msrs = {{0x179, 0, 0x10a}};
   return needs;
 }
 
@@ -236,6 +237,9 @@ TEST(StateCodec, ReadsWhatItWrites) {
   ASSERT_TRUE(needs);
   EXPECT_EQ(needs->slots, some_needs().slots);
   EXPECT_EQ(needs->msrs, some_needs().msrs);
+  ASSERT_EQ(needs->fixed_msrs.size(), 1U);
+  EXPECT_EQ(needs->fixed_msrs[0].index, 0x179U);
+  EXPECT_EQ(needs->fixed_msrs[0].data, 0x10aU);
 }
 
 TEST(StateCodec, WhatWasNotAgreedOnIsRefused) {
@@ -265,6 +269,7 @@ TEST(StateCodec, MoreThanAnyVmHasIsRefused) {
   EXPECT_FALSE(refused([](Needs& n) { n.cpuid.resize(256); }));
   EXPECT_TRUE(refused([](Needs& n) { n.cpuid.resize(257); }));
   EXPECT_TRUE(refused([](Needs& n) { n.msrs.resize(4097); }));
+  EXPECT_TRUE(refused([](Needs& n) { n.fixed_msrs.resize(4097); }));
   auto state = some_state();
   state.vcpus[0].cpuid.resize(257);
   EXPECT_FALSE(decode_state(encode(state), some_needs()));
