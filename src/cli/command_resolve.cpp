@@ -60,7 +60,8 @@ void add_resolve(CLI::App& app, Command* command) {
       "whether the VM runs on the other, and keeps its copy stopped. If you are wrong about the other host, "
       "two\n"
       "copies of the VM will write to the same disks.\n"
-      "The same word lets a VM be started here again that was moved away with --keep-source-definition.\n\n"
+      "The same word lets a VM be started here again that was moved away with --keep-source-definition, or that\n"
+      "was moved here and ended before it was known to run.\n\n"
       "Examples:\n"
       "  vmigrate resolve web1 --run-here --i-have-fenced hostb");
   sub->callback([=] { *command = [=](const Context& context) { return resolve(context, *arguments); }; });

@@ -229,7 +229,7 @@ Api::Answer Api::resolve(const control::Resolve& request) {
   auto resolved = in_doubt ? parts_.manager.resolve(*id, request.fenced_host())
                            : parts_.manager.take_back(*id, request.fenced_host());
   if (!resolved) return fail(resolved.error());
-  return migration_response(*migration);
+  return parts_.board.find(migration->id()).map(migration_response);
 }
 
 // --- VMs and hosts

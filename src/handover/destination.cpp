@@ -110,8 +110,15 @@ struct WhileRefusing {
   }
 };
 
+const Error kTakenBack{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""};
+
 struct WhenFinal {
   State state;
+  // Nobody knows whether it has run here, and it does not any more.
+  Step operator()(const TakenBack&) const {
+    if (!std::holds_alternative<InDoubt>(state)) return stay(state);
+    return {Refusing{kTakenBack}, {discard}};
+  }
   Step operator()(const FinishReceived&) const { return stay(state, {send_verdict}); }
   Step operator()(const AbortReceived&) const { return stay(state, {send_verdict}); }
   // The record that is missing stands for an earlier state, and a restart leads from there to here again.
@@ -138,9 +145,9 @@ struct Dispatch {
 constexpr std::array<std::string_view, std::variant_size_v<State>> kStateNames{
     "reserved", "incoming", "loading", "started", "running", "done", "refusing", "refused", "in doubt"};
 constexpr std::array<std::string_view, std::variant_size_v<Event>> kEventNames{
-    "prepared",       "finish received",    "loaded",         "failed",
-    "abort received", "link lost",          "discarded",      "vCPUs run",
-    "VM missing",     "confirmed received", "journal failed", "restarted"};
+    "prepared",   "finish received", "loaded",    "failed",     "abort received",
+    "link lost",  "discarded",       "vCPUs run", "VM missing", "confirmed received",
+    "taken back", "journal failed",  "restarted"};
 constexpr std::array<std::string_view, 5> kActionNames{"record", "finish", "resume", "discard",
                                                        "send verdict"};
 

@@ -10,12 +10,13 @@
 /// The destination's half of the handover, as a pure state machine.
 ///
 ///   Reserved ─▶ Incoming ─▶ Loading ─▶ Started ─▶ Running ─▶ Done
-///       └──────────┴───────────┘           └────▶ InDoubt
+///       └──────────┴───────────┘           └────▶ InDoubt ─▶ Done, Refusing
 ///                  ▼
 ///              Refusing ─▶ Refused
 ///
 /// The write of Started is the commit point of the whole migration: before it this host may refuse at any
-/// time, for ever; after it, never. The vCPUs are resumed only after that write.
+/// time, for ever; after it, never, unless the source has the VM again by an administrator's word. The vCPUs
+/// are resumed only after that write.
 namespace vmigrate::handover::destination {
 
 struct Reserved {};
@@ -34,7 +35,8 @@ struct Refusing {
 struct Refused {
   Error why;
 };
-/// Committed, but the VM is not there: it may have run. Never Refused. The end, until a person decides.
+/// Committed, but the VM is not there: it may have run. The end, until a person decides, here or at the
+/// source.
 struct InDoubt {
   Error why;
 };
@@ -63,12 +65,14 @@ struct VmMissing {
   Error why;
 };
 struct ConfirmedReceived {};
+/// The VM is the source's again, whatever comes: it will never let it go by this migration.
+struct TakenBack {};
 struct JournalFailed {
   Error why;
 };
 struct Restarted {};
 using Event = std::variant<Prepared, FinishReceived, Loaded, Failed, AbortReceived, LinkLost, Discarded,
-                           VcpusRun, VmMissing, ConfirmedReceived, JournalFailed, Restarted>;
+                           VcpusRun, VmMissing, ConfirmedReceived, TakenBack, JournalFailed, Restarted>;
 
 /// What has to be done, in this order. If `record` fails, what follows it is not done and JournalFailed comes
 /// back.

@@ -44,7 +44,10 @@ Result<destination::State> destination_state(const Record& record) {
                                                    destination::Running{},  destination::Done{},
                                                    destination::Refused{},  destination::InDoubt{}};
   for (const auto& state : recorded) {
-    if (name(state) == record.state) return state;
+    if (name(state) != record.state) continue;
+    if (std::holds_alternative<destination::InDoubt>(state))
+      return destination::InDoubt{{ErrorCode::needs_attention, record.result, ""}};
+    return state;
   }
   return unreadable<destination::State>(record);
 }
@@ -53,6 +56,10 @@ Result<std::uint64_t> Journal::last_epoch(const VmId& vm) {
   const auto records = of_vm(vm);
   if (!records) return fail(records.error());
   return records->empty() ? 0 : records->front().epoch;
+}
+
+bool is_in_doubt(const Record& record) {
+  return record.role == Role::destination && record.state == name(destination::State(destination::InDoubt{}));
 }
 
 Outcome outcome_of(const Record& record) {

@@ -46,6 +46,9 @@ Result<destination::State> destination_state(const Record& record);
 /// What a source that asks is told from the record alone, while no migration object holds it.
 Outcome outcome_of(const Record& record);
 
+/// Committed here and gone since: whether it has run, and whose it is, a person decides.
+bool is_in_doubt(const Record& record);
+
 /// The durable memory of promises. Thread-safe.
 class Journal {
  public:

@@ -11,8 +11,8 @@ namespace vmigrate::handover {
 /// for both.
 std::string runtime_directory_of(const std::string& runtime_folder, const MigrationId& migration);
 
-/// Whether it is there: as long as the migration goes on, and its host has neither lost power nor been started
-/// anew.
+/// Whether it is there: as long as the migration goes on, and its host has neither lost power nor been
+/// started anew.
 bool is_under_way(const std::string& runtime_folder, const MigrationId& migration);
 
 /// Made for a migration, and removed with everything in it at the end of its life.

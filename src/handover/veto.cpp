@@ -9,12 +9,27 @@
 
 namespace vmigrate::handover {
 
+namespace {
+
+Error veto_of_what_is_in_doubt(const Record& latest) {
+  return Error{
+      ErrorCode::refused,
+      fmt::format("{} came from {}, was gone before it was known to run here, and may run there again",
+                  latest.vm_name, latest.peer),
+      fmt::format("make sure that {0} cannot run it, then: vmigrate resolve {1} --run-here "
+                  "--i-have-fenced {0}",
+                  latest.peer, latest.vm_name)};
+}
+
+}  // namespace
+
 bool is_handed_over(const Record& latest) {
   return latest.role == Role::source && latest.keeps_definition &&
          latest.state == source::name(source::Confirmed{});
 }
 
 std::optional<Error> veto_of_start(const Record& latest) {
+  if (is_in_doubt(latest)) return veto_of_what_is_in_doubt(latest);
   // What has arrived here, or was about to, is not for this host to give away.
   if (latest.role == Role::destination) return std::nullopt;
   const auto state = source_state(latest);

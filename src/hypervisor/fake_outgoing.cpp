@@ -178,7 +178,9 @@ class FakeOutgoing : public OutgoingMove {
   }
 
   void restore() {
-    if (!died_) host_->set_state(domain_.id, before_);
+    // What has died, or was destroyed meanwhile, is not brought back.
+    const auto now = host_->find(domain_.id);
+    if (!died_ && now && now->state == DomainState::paused) host_->set_state(domain_.id, before_);
     const std::lock_guard lock(mutex_);
     finish_asked_ = true;
     qemu_.reset();

@@ -17,8 +17,8 @@ struct Host {
   std::vector<std::uint32_t> msrs{};  ///< indices, in ascending order
   /// Indices of those that say what a vCPU is: set when it is made, and not by its guest.
   std::vector<std::uint32_t> fixed_msrs{};
-  std::uint32_t xsave_size = 0;       ///< bytes; 0 without XSAVE
-  std::uint64_t tsc_khz = 0;          ///< what vCPUs get here; 0: unknown
+  std::uint32_t xsave_size = 0;  ///< bytes; 0 without XSAVE
+  std::uint64_t tsc_khz = 0;     ///< what vCPUs get here; 0: unknown
   bool can_scale_tsc = false;
   bool has_tsc_deadline = false;
   bool has_wide_special_registers = false;

@@ -201,9 +201,9 @@ Result<> check_sizes(ByteView bytes, std::uint32_t vcpus) {
 Result<> check_counts(const kvm_state::Needs& message) {
   if (message.slots_size() > kMostSlots || message.cpuid_size() > kMostCpuidEntries ||
       message.msrs_size() > kMostMsrs || message.fixed_msrs_size() > kMostMsrs) {
-    return bad(fmt::format("the VM's list of needs is too long: {} memory slots, {} CPUID entries, {} and {} MSRs",
-                           message.slots_size(), message.cpuid_size(), message.msrs_size(),
-                           message.fixed_msrs_size()));
+    return bad(fmt::format(
+        "the VM's list of needs is too long: {} memory slots, {} CPUID entries, {} and {} MSRs",
+        message.slots_size(), message.cpuid_size(), message.msrs_size(), message.fixed_msrs_size()));
   }
   std::unordered_set<std::string_view> names;
   for (const auto& slot : message.slots()) {

@@ -257,12 +257,13 @@ Result<ControlMessage> take(const wire::Verdict& in) {
 
 void put(const Ask& ask, wire::ControlMessage& out) {
   out.mutable_ask()->set_migration_id(ask.migration.text());
+  out.mutable_ask()->set_taken_back(ask.taken_back);
 }
 
 Result<ControlMessage> take(const wire::Ask& in) {
   auto migration = MigrationId::parse(in.migration_id());
   if (!migration) return malformed("a question about no migration");
-  return Ask{*migration};
+  return Ask{*migration, in.taken_back()};
 }
 
 void put(const Confirmed& confirmed, wire::ControlMessage& out) {

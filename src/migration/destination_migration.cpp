@@ -36,7 +36,6 @@ DestinationMigration::DestinationMigration(Edges edges, Offer offer, std::option
     : edges_(std::move(edges)),
       offer_(std::move(offer)),
       record_(first_record(offer_)),
-      recovered_(false),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
       mailbox_(std::move(mailbox)),
@@ -46,10 +45,11 @@ DestinationMigration::DestinationMigration(Edges edges, Offer offer, std::option
 }
 
 DestinationMigration::DestinationMigration(Edges edges, const handover::Record& record,
-                                           std::optional<Claims::Claim> claim, Publish publish)
+                                           destination::Event event, std::optional<Claims::Claim> claim,
+                                           Publish publish)
     : edges_(std::move(edges)),
       record_(record),
-      recovered_(true),
+      recovered_by_(std::move(event)),
       publish_(std::move(publish)),
       claim_(std::move(claim)),
       mailbox_(std::make_shared<Mailbox>(edges_.threads)),
@@ -69,11 +69,11 @@ void DestinationMigration::abandon() {
 }
 
 void DestinationMigration::run() {
-  if (recovered_) {
+  if (recovered_by_) {
     begun_ = true;
     auto state = handover::destination_state(record_);
     state_ = state ? *state : destination::InDoubt{state.error()};
-    apply(destination::Restarted{});
+    apply(*recovered_by_);
   } else {
     auto findings = check();
     if (!findings) return answer_offer({hypervisor::finding_of(findings.error())});
@@ -301,16 +301,19 @@ Result<> DestinationMigration::act(destination::Action action) {
 }
 
 Result<> DestinationMigration::record(const destination::State& state) {
-  record_.state = destination::name(state);
   if (std::holds_alternative<destination::Running>(state)) record_.result = as_text(hypervisor_answer_);
   if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
   if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
+  record_.state = destination::name(state);
   // It is read at the source, which has a journal of its own.
   if (const auto written = edges_.journal.write(record_); !written)
     return fail(written.error().in(edges_.host));
   unwritten_ = false;
-  // A VM that runs here is this host's to move on, as soon as that is on record.
-  if (destination::outcome(state) == handover::Outcome::running) claim_.reset();
+  // A VM that runs here is this host's to move on, as soon as that is on record; one that is in doubt, a
+  // person's to decide about.
+  if (destination::outcome(state) == handover::Outcome::running ||
+      destination::outcome(state) == handover::Outcome::in_doubt)
+    claim_.reset();
   return {};
 }
 
@@ -385,7 +388,7 @@ void DestinationMigration::announce_here() {
 
 void DestinationMigration::discard_here() {
   // A migration of this life of the daemon that has no move has made nothing that could be left.
-  const auto gone = move_ ? move_->discard() : recovered_ ? discard_leftover() : Result<>();
+  const auto gone = move_ ? move_->discard() : recovered_by_ ? discard_leftover() : Result<>();
   if (!gone) {
     spdlog::warn("{}: cannot make sure that nothing is left of it: {}", label(), gone.error().message);
     return retry([this] { discard_here(); });

@@ -33,9 +33,9 @@ class DestinationMigration {
   /// `link` delivers into `mailbox`, and its events are to be passed on to the on_... functions below.
   DestinationMigration(Edges edges, Offer offer, std::optional<Claims::Claim> claim, PeerLink& link,
                        std::shared_ptr<Mailbox> mailbox, Publish publish);
-  /// One that the journal says is not over; there is no link.
-  DestinationMigration(Edges edges, const handover::Record& record, std::optional<Claims::Claim> claim,
-                       Publish publish);
+  /// One that the journal says is not over, and what it is to go on with; there is no link.
+  DestinationMigration(Edges edges, const handover::Record& record, handover::destination::Event event,
+                       std::optional<Claims::Claim> claim, Publish publish);
   ~DestinationMigration();
   DestinationMigration(const DestinationMigration&) = delete;
   DestinationMigration& operator=(const DestinationMigration&) = delete;
@@ -86,7 +86,7 @@ class DestinationMigration {
   const Edges edges_;
   const Offer offer_;
   handover::Record record_;
-  const bool recovered_;
+  const std::optional<handover::destination::Event> recovered_by_;
   const Publish publish_;
   std::optional<Claims::Claim> claim_;
   const std::shared_ptr<Mailbox> mailbox_;

@@ -21,8 +21,13 @@ constexpr std::size_t kMostTasks = 64;
 
 Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
   if (peer == fenced_host) return {};
-  return fail(ErrorCode::refused, fmt::format("the VM was handed over to {}, not to {}", peer, fenced_host),
+  return fail(ErrorCode::refused, fmt::format("the other host of the VM is {}, not {}", peer, fenced_host),
               fmt::format("make sure that {} cannot run it, and name that host", peer));
+}
+
+void warn_of_decision(const handover::Record& record) {
+  spdlog::warn("{}: somebody has made sure that {} cannot run it, and lets it be started here",
+               record.vm_name, record.peer);
 }
 
 void add_if_any(const Result<>& judged, std::vector<hypervisor::Finding>& findings) {
@@ -60,21 +65,30 @@ Result<> Manager::recover() {
   for (const auto& record : *records) {
     spdlog::warn("{} {}: going on with a migration in state {} on the {} side", short_form(record.migration),
                  record.vm_name, record.state, handover::to_string(record.role));
-    Task task;
-    task.migration = record.migration;
-    task.peer = record.peer;
     auto claim = claims_.claim(record.vm);
     if (record.role == handover::Role::source) {
+      Task task;
+      task.migration = record.migration;
+      task.peer = record.peer;
       auto source = std::make_shared<SourceMigration>(edges_, record, std::move(claim), publish_);
       task.source = source;
       run(std::move(task), "source", [source] { source->run(); });
     } else {
-      auto recovered = std::make_shared<DestinationMigration>(edges_, record, std::move(claim), publish_);
-      task.recovered = recovered;
-      run(std::move(task), "destination", [recovered] { recovered->run(); });
+      go_on_with(record, handover::destination::Restarted{}, std::move(claim));
     }
   }
   return {};
+}
+
+void Manager::go_on_with(const handover::Record& record, handover::destination::Event event,
+                         std::optional<Claims::Claim> claim) {
+  Task task;
+  task.migration = record.migration;
+  task.peer = record.peer;
+  auto recovered =
+      std::make_shared<DestinationMigration>(edges_, record, std::move(event), std::move(claim), publish_);
+  task.recovered = recovered;
+  run(std::move(task), "destination", [recovered] { recovered->run(); });
 }
 
 Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) {
@@ -129,35 +143,60 @@ Result<> Manager::cancel(const MigrationId& migration) {
 Result<> Manager::resolve(const MigrationId& migration, const std::string& fenced_host) {
   std::string peer;
   auto source = find_source(migration, &peer);
-  if (!source) {
-    return fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
-  }
+  if (!source) return take_over(migration, fenced_host);
   if (auto named = is_peer(peer, fenced_host); !named) return named;
   source->resolve();
   return {};
 }
 
+Result<> Manager::take_over(const MigrationId& migration, const std::string& fenced_host) {
+  auto decided = take(migration, handover::Role::destination, handover::is_in_doubt, fenced_host);
+  if (!decided) return fail(decided.error());
+  auto& record = decided->record;
+  record.state = handover::destination::name(handover::destination::Done{});
+  record.result.clear();  // why it was in doubt stood where the hypervisor's answer has its place
+  warn_of_decision(record);
+  if (auto written = edges_.journal.write(record); !written) return written;
+  // Says that it is over.
+  DestinationMigration(edges_, record, handover::destination::Restarted{}, std::move(decided->claim),
+                       publish_)
+      .run();
+  return {};
+}
+
+void Manager::give_up(const MigrationId& migration, const std::string& source) {
+  auto decided = take(migration, handover::Role::destination, handover::is_in_doubt, source);
+  if (decided) go_on_with(decided->record, handover::destination::TakenBack{}, std::move(decided->claim));
+}
+
 Result<> Manager::take_back(const MigrationId& migration, const std::string& fenced_host) {
+  auto decided = take(migration, handover::Role::source, handover::is_handed_over, fenced_host);
+  if (!decided) return fail(decided.error());
+  auto& record = decided->record;
+  record.state = handover::source::name(handover::source::Reclaimed{Error{}});
+  warn_of_decision(record);
+  return edges_.journal.write(record);
+}
+
+Result<Manager::Decided> Manager::take(const MigrationId& migration, handover::Role role,
+                                       bool (*needs_a_decision)(const handover::Record&),
+                                       const std::string& fenced_host) {
   const auto nothing =
       fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
-  const auto found = edges_.journal.find(migration, handover::Role::source);
-  if (!found) return fail(found.error());
-  if (!*found) return nothing;
-  auto record = **found;
+  auto record = edges_.journal.find(migration, role);
+  if (!record) return fail(record.error());
+  if (!*record) return nothing;
   // Or it may be on its way back just now.
-  const auto claim = claims_.claim(record.vm);
+  auto claim = claims_.claim((*record)->vm);
   if (!claim) {
     return fail(ErrorCode::refused,
-                fmt::format("a migration of {} is under way on {}", record.vm_name, edges_.host));
+                fmt::format("a migration of {} is under way on {}", (*record)->vm_name, edges_.host));
   }
-  const auto newest = handover::record_in_force(edges_.journal, record.vm, edges_.runtime_folder);
+  const auto newest = handover::record_in_force(edges_.journal, (*record)->vm, edges_.runtime_folder);
   if (!newest) return fail(newest.error());
-  if (!*newest || (*newest)->epoch != record.epoch || !handover::is_handed_over(record)) return nothing;
-  if (auto named = is_peer(record.peer, fenced_host); !named) return named;
-  record.state = handover::source::name(handover::source::Reclaimed{Error{}});
-  spdlog::warn("{}: somebody has made sure that {} cannot run it, and lets it be started here",
-               record.vm_name, record.peer);
-  return edges_.journal.write(record);
+  if (!*newest || (*newest)->epoch != (*record)->epoch || !needs_a_decision(**record)) return nothing;
+  if (auto named = is_peer((*record)->peer, fenced_host); !named) return fail(named.error());
+  return Decided{std::move(**record), std::move(*claim)};
 }
 
 Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::DomainDescription& domain,
@@ -210,8 +249,10 @@ void Manager::accept(std::unique_ptr<peer::Session> session) {
   const std::string host = session->peer().host;
   Task task;
   task.peer = host;
-  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
-                                           [this](const SourceLeft& left) { tell_visitors(left); });
+  task.visitor = std::make_shared<Visitor>(
+      edges_, claims_, std::move(session), version_, publish_,
+      [this](const SourceLeft& left) { tell_visitors(left); },
+      [this](const MigrationId& migration, const std::string& source) { give_up(migration, source); });
   auto visitor = task.visitor;
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
   // It may have been taken out since it has proved who it is, and before there was a task to be cut off.

@@ -35,7 +35,7 @@ class Manager {
   Result<MigrationId> start(const std::string& vm, StartOptions options);
   /// Asks for the end of a migration that leaves this host. How it ends is in its reports.
   Result<> cancel(const MigrationId& migration);
-  /// An administrator has made sure that `fenced_host` cannot run the VM.
+  /// An administrator has made sure that `fenced_host`, the other one, cannot run a VM that is in doubt here.
   Result<> resolve(const MigrationId& migration, const std::string& fenced_host);
   /// Lets a VM be started here that was handed over for good, of which the definition was kept.
   Result<> take_back(const MigrationId& migration, const std::string& fenced_host);
@@ -69,6 +69,20 @@ class Manager {
     std::unique_ptr<Thread> thread;
   };
 
+  /// A record that says whose a VM is, and the VM.
+  struct Decided {
+    handover::Record record;
+    Claims::Claim claim;
+  };
+  /// Errors: not_found (there is nothing to decide), refused (the other host is another one; or the VM
+  /// moves).
+  Result<Decided> take(const MigrationId& migration, handover::Role role,
+                       bool (*needs_a_decision)(const handover::Record&), const std::string& fenced_host);
+  Result<> take_over(const MigrationId& migration, const std::string& fenced_host);
+  /// What is in doubt here was decided at its source.
+  void give_up(const MigrationId& migration, const std::string& source);
+  void go_on_with(const handover::Record& record, handover::destination::Event event,
+                  std::optional<Claims::Claim> claim);
   /// Runs `work` on a thread of its own, named after what it does.
   void run(Task task, std::string name, std::function<void()> work);
   void release(Task& task);

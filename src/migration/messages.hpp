@@ -78,6 +78,7 @@ struct Verdict {
 
 struct Ask {
   MigrationId migration;
+  bool taken_back = false;  ///< the VM is the source's again, whatever comes
 };
 
 struct Confirmed {

@@ -68,9 +68,10 @@ void SourceMigration::note_link() {
 }
 
 /// The destination may be waiting for the link to come back. It need not, once it is asked anew; and if it
-/// cannot be, it does so when it has waited long enough.
+/// cannot be, it does so when it has waited long enough. Or it may be in doubt, as this host was until an
+/// administrator decided; if it cannot be told, it stays so.
 void SourceMigration::tell_that_it_is_over() {
-  (void)ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
+  (void)ask_peer(edges_, record_.peer, Ask{record_.migration, true}, edges_.timing.question);
 }
 
 }  // namespace vmigrate::migration

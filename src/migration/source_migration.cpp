@@ -99,7 +99,10 @@ void SourceMigration::cancel() {
 }
 
 void SourceMigration::resolve() {
-  mailbox_->post([this] { apply(source::Resolved{}); });
+  mailbox_->post([this] {
+    resolved_ = std::holds_alternative<source::Relinquished>(state_);
+    apply(source::Resolved{});
+  });
 }
 
 void SourceMigration::abandon() {
@@ -127,9 +130,9 @@ void SourceMigration::run() {
   }
   if (abandoned_) return;
   const bool reclaimed = std::holds_alternative<source::Reclaimed>(state_);
-  if (reclaimed) await_refusal();
+  if (reclaimed && !resolved_) await_refusal();
   conclude();
-  if (reclaimed && !verdict_seen_ && !abandoned_) tell_that_it_is_over();
+  if (reclaimed && (resolved_ || !verdict_seen_) && !abandoned_) tell_that_it_is_over();
 }
 
 // --- Setting out

@@ -143,6 +143,7 @@ class SourceMigration {
   LinkStalls link_stalls_;
   bool window_shortened_ = false;  ///< the VM was seen to stand still
   bool verdict_seen_ = false;
+  bool resolved_ = false;  ///< an administrator has decided that the VM runs here
   bool observing_ended_ = false;
 
   std::optional<Result<OfferAnswer>> offer_answer_;

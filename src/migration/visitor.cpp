@@ -9,12 +9,13 @@
 namespace vmigrate::migration {
 
 Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-                 Publish publish, TellOthers tell_others)
+                 Publish publish, TellOthers tell_others, TakenBack taken_back)
     : edges_(std::move(edges)),
       claims_(claims),
       version_(std::move(version)),
       publish_(std::move(publish)),
       tell_others_(std::move(tell_others)),
+      taken_back_(std::move(taken_back)),
       link_(std::move(session), mailbox_,
             {[this](ControlMessage message) {
                if (destination_) return destination_->on_message(message);
@@ -99,6 +100,7 @@ void Visitor::refuse(const Offer& offer, const Error& why) {
 void Visitor::serve(const Ask& ask) {
   note("ask", "done", audit::Keep::first);
   tell_others_({link_.session().peer().host, {}, ask.migration});
+  if (ask.taken_back) taken_back_(ask.migration, link_.session().peer().host);
   link_.send(verdict_of(ask.migration));
 }
 

@@ -230,7 +230,7 @@ TEST_F(ApiMigrationsTest, AMigrationInDoubtSaysSoAndEndsByTheAdministratorsWord)
 
   const auto wrong = answer(resolve_request("hostc")).error();
   EXPECT_EQ(wrong.code(), 4U);
-  EXPECT_THAT(wrong.message(), HasSubstr("handed over to hostb, not to hostc"));
+  EXPECT_THAT(wrong.message(), HasSubstr("other host of the VM is hostb, not hostc"));
   EXPECT_FALSE(starter->has_finished());
 
   EXPECT_TRUE(answer(resolve_request("hostb")).has_migration());
@@ -252,7 +252,7 @@ TEST_F(ApiMigrationsTest, AVmWhoseDefinitionWasKeptIsTakenBackByTheAdministrator
   request.mutable_start()->set_keep_source_definition(true);
   EXPECT_EQ(ask(request)->last().migration().phase(), control::COMPLETED);
   EXPECT_THAT(answer(resolve_request("hostc")).error().message(),
-              HasSubstr("handed over to hostb, not to hostc"));
+              HasSubstr("other host of the VM is hostb, not hostc"));
   EXPECT_TRUE(answer(resolve_request("hostb")).has_migration());
   EXPECT_EQ(answer(resolve_request("hostb")).error().code(), 3U);
 }

@@ -39,9 +39,17 @@ TEST(Veto, WhatIsThisHostsIsStarted) {
     EXPECT_FALSE(veto_of_start(record_of(Role::source, "preparing", kept)));
     EXPECT_FALSE(veto_of_start(record_of(Role::source, "reclaimed", kept)));
     // libvirt starts what comes in as well.
-    for (const auto state : {"reserved", "started", "running", "done", "refused", "in doubt"})
+    for (const auto state : {"reserved", "started", "running", "done", "refused"})
       EXPECT_FALSE(veto_of_start(record_of(Role::destination, state, kept))) << state;
   }
+}
+
+TEST(Veto, WhatIsInDoubtIsNotStartedUntilAPersonDecides) {
+  const auto veto = veto_of_start(record_of(Role::destination, "in doubt"));
+  ASSERT_TRUE(veto);
+  EXPECT_EQ(veto->message,
+            "web1 came from hostb, was gone before it was known to run here, and may run there again");
+  EXPECT_THAT(veto->hint, testing::HasSubstr("vmigrate resolve web1 --run-here --i-have-fenced hostb"));
 }
 
 TEST(Veto, AStateOfANewerVersionIsNoYes) {

@@ -1,5 +1,8 @@
 // Everything that can go wrong on the way, at every step: where the VM must be afterwards, and that the next
 // try works. "At no instant two" is checked by the fake world in every one of them.
+#include <gmock/gmock.h>
+
+#include "migration/peer_link.hpp"
 #include "scenario.hpp"
 
 namespace vmigrate::migration {
@@ -320,20 +323,75 @@ TEST_F(Scenario, AnAdministratorDecidesWhatTwoHostsCannot) {
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
 }
 
-TEST_F(Scenario, AVmThatDiedAfterTheCommitIsNotResumedAtTheSource) {
-  network.set_judge(cut_at<Verdict>(LoopbackNetwork::Fate::cut_before));
-  b.hypervisor.script().hold(FakeStep::resume);
-  const auto id = start(a, b);
-  ASSERT_TRUE(b.hypervisor.script().reached(FakeStep::resume));
-  b.hypervisor.kill(web1.id);
-  b.hypervisor.script().fail(FakeStep::resume, kTrouble);
-  b.hypervisor.script().release(FakeStep::resume);
-  network.set_judge(nullptr);
-  const auto report =
-      a.await("doubt", [&](const Report& now) { return now.phase == Phase::needs_attention; });
-  EXPECT_EQ(report.id, id);
+/// The VM dies at the destination between the commit and its first instruction there.
+class InDoubt : public Scenario {
+ protected:
+  MigrationId come_into_doubt() {
+    network.set_judge(cut_at<Verdict>(LoopbackNetwork::Fate::cut_before));
+    b.hypervisor.script().hold(FakeStep::resume);
+    auto id = start(a, b);
+    EXPECT_TRUE(b.hypervisor.script().reached(FakeStep::resume));
+    b.hypervisor.kill(web1.id);
+    b.hypervisor.script().fail(FakeStep::resume, kTrouble);
+    b.hypervisor.script().release(FakeStep::resume);
+    network.set_judge(nullptr);
+    for (auto* host : {&a, &b}) {
+      host->await("doubt",
+                  [&](const Report& now) { return now.id == id && now.phase == Phase::needs_attention; });
+    }
+    return id;
+  }
+  std::string record_there(const MigrationId& id) {
+    return b.journal->find(id, handover::Role::destination).value().value().state;
+  }
+};
+
+TEST_F(InDoubt, TheSourceDoesNotResumeByItself) {
+  come_into_doubt();
   EXPECT_TRUE(world->running_on(web1.id).empty());
   EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::paused);
+}
+
+TEST_F(InDoubt, ADecisionAtTheSourceEndsItThereAsWell) {
+  const auto id = come_into_doubt();
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  b.await("it is over", [&](const Report& now) { return now.id == id && now.phase == Phase::failed; });
+  EXPECT_EQ(record_there(id), "refused");
+  expect_runs_only_on(a);
+  expect_moves(a, b);
+}
+
+TEST_F(InDoubt, ADecisionAtTheDestinationEndsTheStoppedCopy) {
+  const auto id = come_into_doubt();
+  EXPECT_EQ(b.daemon().resolve(id, "hostc").error().code, ErrorCode::refused);
+  EXPECT_EQ(record_there(id), "in doubt");
+  ASSERT_TRUE(b.daemon().resolve(id, "hosta"));
+  EXPECT_EQ(a.await_end(id).phase, Phase::completed);
+  EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::absent);
+  EXPECT_EQ(record_there(id), "done");
+  EXPECT_FALSE(b.daemon().resolve(id, "hosta"));
+}
+
+TEST_F(InDoubt, NobodyButTheSourceTakesItBack) {
+  const auto id = come_into_doubt();
+  ScenarioHost c("hostc", network, world, folder_);
+  EXPECT_TRUE(ask_peer(c.edges(), "hostb", Ask{id, true}, Milliseconds(1000)));
+  EXPECT_EQ(record_there(id), "in doubt");
+}
+
+TEST_F(InDoubt, WhatWasResolvedOverADeadLinkIsStillInDoubtThereAfterARestart) {
+  const auto id = come_into_doubt();
+  network.cut();
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  b.kill_daemon();
+  network.heal();
+  b.start_daemon();
+  const auto report =
+      b.await("doubt", [&](const Report& now) { return now.phase == Phase::needs_attention; });
+  EXPECT_THAT(report.error->message, testing::HasSubstr("was committed to hostb"));
+  expect_moves(a, b);
 }
 
 // --- What could not be written at the end of a migration, and comes up again after a restart

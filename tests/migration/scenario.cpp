@@ -48,26 +48,29 @@ ScenarioHost::ScenarioHost(std::string host, LoopbackNetwork& network,
   start_daemon();
 }
 
+Edges ScenarioHost::edges() {
+  return {hypervisor,
+          *dialer_,
+          *journal_,
+          announcer_,
+          carriers_,
+          clock,
+          threads_,
+          name,
+          folder_,
+          timing,
+          Bytes{std::uint64_t{128} << 20},
+          permission,
+          trail};
+}
+
 void ScenarioHost::start_daemon() {
   auto real = handover::open_journal(folder_ + "/" + name + ".db");
   ASSERT_TRUE(real) << real.error().message;
   auto watched = std::make_unique<WatchedJournal>(name, world_, std::move(*real));
   journal = watched.get();
   journal_ = std::move(watched);
-  const Edges edges{hypervisor,
-                    *dialer_,
-                    *journal_,
-                    announcer_,
-                    carriers_,
-                    clock,
-                    threads_,
-                    name,
-                    folder_,
-                    timing,
-                    Bytes{std::uint64_t{128} << 20},
-                    permission,
-                    trail};
-  daemon_ = std::make_unique<Manager>(edges, "test", [this](const Report& report) {
+  daemon_ = std::make_unique<Manager>(edges(), "test", [this](const Report& report) {
     const std::lock_guard lock(mutex_);
     reports_.push_back(report);
     changed_.notify_all();

@@ -89,6 +89,8 @@ class ScenarioHost {
   void start_daemon();
   void kill_daemon();
   Manager& daemon() { return *daemon_; }
+  /// What its daemon works with.
+  Edges edges();
 
   /// Waits for a report that fits; fails the test when none comes.
   Report await(const std::string& what, const std::function<bool(const Report&)>& fits);

@@ -40,6 +40,8 @@ TEST_P(CutOffAtEachStep, TheSourceKeepsItsVmWhenItTrustsTheDestinationNoMore) {
   EXPECT_EQ(report.error->code, ErrorCode::not_allowed);
   EXPECT_THAT(report.error->message, HasSubstr("hostb was removed from the hosts that hosta trusts"));
   a.hypervisor.script().release(GetParam());
+  // Nothing tells the source when.
+  b.await("it has cleared up", [&](const Report& now) { return now.id == id && has_ended(now.phase); });
   expect_runs_only_on(a);
   expect_moves(a, b);
 }

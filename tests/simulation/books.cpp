@@ -26,6 +26,8 @@ bool may_follow(Role role, const std::string& before, const std::string& after) 
       {"reserved", "refused"},
       {"started", "running"},
       {"started", "in doubt"},
+      {"in doubt", "refused"},
+      {"in doubt", "done"},
       {"running", "done"},
       // That it ran could not be written, and then the source said that it knew.
       {"started", "done"}};
@@ -185,6 +187,9 @@ void Books::judge_destination(Side side, const Record& record, const std::string
     stage_.world.violate(fmt::format("refused on {}, where it is still {}", name_of(side), to_string(state)));
   if (record.state == "refused" && before == "started" && !unsure_)
     stage_.world.violate(fmt::format("refused on {} after the commit", name_of(side)));
+  if (before == "in doubt" && record.state != before && record.migration != resolved_)
+    stage_.world.violate(
+        fmt::format("'{}' on {}, in doubt, and nobody has decided", record.state, name_of(side)));
 }
 
 }  // namespace vmigrate::simulation
