@@ -20,7 +20,7 @@ void SourceMigration::cut_off() {
 }
 
 void SourceMigration::on_link_lost(const Error& why) {
-  spdlog::warn("{}: the link to {} is lost: {}", label(), record_.peer, why.message);
+  spdlog::warn("{}: {}", label(), why.message);
   link_usable_ = false;
   link_stalls_.end(edges_.clock.now());
   note_link();

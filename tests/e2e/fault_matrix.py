@@ -6,14 +6,15 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from labkit import processes
 
-from moving import GUEST
+from moving import GUEST, empty_state_folder, fill_state_folder, small_state_folder
 from test_faults import PATIENCE, Move, daemon_of, is_stopped, phase, restart, status, wait_for_phase
 
-SOURCE, DESTINATION, LOST, IN_DOUBT = "source", "destination", "lost", "in doubt"
+SOURCE, DESTINATION, LOST, ENDED, IN_DOUBT = "source", "destination", "lost", "ended itself", "in doubt"
 EITHER = (SOURCE, DESTINATION)  # a race that each may win; what the client says must be the truth
 # Longer than a peer is silent before it is taken for dead, and than the lab's reconnect_window behind that.
 STANDS_STILL = 18
@@ -30,7 +31,9 @@ class Hold:
 
 
 HOLDS = [
+    Hold("about to ask", "prepare", "hosta", "stop:before:preparing"),
     Hold("asked for", "prepare", "hosta", "stop:after:preparing"),
+    Hold("about to reserve", "prepare", "hostb", "stop:before:reserved"),
     Hold("reserved", "prepare", "hostb", "stop:after:reserved"),
     Hold("memory", "memory"),
     Hold("about to promise", "last pages", "hosta", "stop:before:relinquished"),
@@ -40,6 +43,7 @@ HOLDS = [
     Hold("resumed", "committed", "hostb", "stop:before:running"),
     Hold("known to run", "clean-up", "hostb", "stop:after:running"),
     Hold("about to forget", "clean-up", "hosta", "stop:before:confirmed"),
+    Hold("over", "clean-up", "hosta", "stop:after:confirmed"),
 ]
 
 
@@ -47,6 +51,7 @@ HOLDS = [
 class Scene:
     """A migration from hosta to hostb that stands at its hold."""
     lab: object
+    guest: object
     hold: Hold
     asked: list = field(default_factory=list)  # clients beside the one that started it, by their processes
 
@@ -141,51 +146,104 @@ def ask(*arguments):
     return inflict
 
 
+def start_by_hand(scene):
+    scene.lab.host("hostb").virsh("start", GUEST, check=False)
+    scene.release()
+
+
+def fill_disk(host):
+    def inflict(scene):
+        fill_state_folder(scene.lab.host(host))
+        scene.release()
+        processes.wait_until(scene.has_stopped_trying, PATIENCE, "the source to have done what it can")
+    return inflict
+
+
+def small_disk(host):
+    return lambda lab: small_state_folder(lab.host(host))
+
+
+def tell_guest(word):
+    def inflict(scene):
+        scene.guest.tell_init(word)
+        scene.release()
+    return inflict
+
+
 @dataclass(frozen=True)
 class Fault:
-    """`outcomes`: by the names of holds, where the VM may be in the end; those at which it cannot happen are
-    left out."""
+    """`outcomes`: by the names of holds, where the VM may be in the end; those at which it cannot happen, or not
+    otherwise than at the next, are left out. `around`: gives a context in which all of it is done."""
     name: str
     inflict: object
     outcomes: dict
+    around: object = lambda lab: nullcontext()
+    is_booted_anew: bool = False  # with what is on its disk
 
 
-def by_hold(*outcomes):
-    """In the order of HOLDS; None where it cannot happen."""
-    assert len(outcomes) == len(HOLDS)
-    return {hold.name: (outcome,) if isinstance(outcome, str) else outcome
-            for hold, outcome in zip(HOLDS, outcomes) if outcome}
+AT_THE_ENDS = ("about to ask", "about to reserve", "over")
+
+
+def by_hold(*outcomes, **at_the_ends):
+    """In the order of HOLDS but for AT_THE_ENDS; None where it cannot happen."""
+    holds = [hold.name for hold in HOLDS if hold.name not in AT_THE_ENDS]
+    assert len(outcomes) == len(holds)
+    named = dict(zip(holds, outcomes)) | {name.replace("_", " "): outcome for name, outcome in at_the_ends.items()}
+    return {name: (outcome,) if isinstance(outcome, str) else outcome for name, outcome in named.items() if outcome}
 
 
 S, D = SOURCE, DESTINATION
+EVERYWHERE = by_hold(*[D] * (len(HOLDS) - len(AT_THE_ENDS)))
+KILL_SOURCE, KILL_DESTINATION = kill_daemon("hosta"), kill_daemon("hostb")
+# A daemon that is stopped about to promise does so before it hears of anything else.
 FAULTS = [
-    Fault("the source's daemon is killed", kill_daemon("hosta"), by_hold(S, S, S, S, S, EITHER, D, D, D, D)),
-    Fault("the destination's daemon is killed", kill_daemon("hostb"), by_hold(S, S, S, S, S, S, D, D, D, D)),
+    Fault("the source's daemon is killed", KILL_SOURCE,
+          by_hold(S, S, S, S, S, EITHER, D, D, D, D, about_to_ask=S, over=D)),
+    Fault("the destination's daemon is killed", KILL_DESTINATION,
+          by_hold(S, S, S, S, S, S, D, D, D, D, about_to_reserve=S)),
     Fault("the source's daemon stands still", stop_daemon("hosta"), by_hold(EITHER, S, S, S, EITHER, EITHER, D, D, D, D)),
     Fault("the destination's daemon stands still", stop_daemon("hostb"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, D)),
-    Fault("the source's QEMU is killed", kill_qemu("hosta"), by_hold(LOST, LOST, LOST, LOST, D, D, D, D, D, None)),
+    Fault("the source's QEMU is killed", kill_qemu("hosta"), by_hold(LOST, LOST, LOST, D, D, D, D, D, D, None)),
     Fault("the destination's QEMU is killed", kill_qemu("hostb"),
           by_hold(None, None, S, S, S, (S, IN_DOUBT), IN_DOUBT, (IN_DOUBT, LOST), LOST, LOST)),
     Fault("the source's libvirtd is killed", restart_libvirtd("hosta"),
-          by_hold(EITHER, EITHER, S, S, EITHER, EITHER, D, D, D, D)),
+          by_hold(EITHER, EITHER, S, EITHER, EITHER, EITHER, D, D, D, D)),
     Fault("the destination's libvirtd is killed", restart_libvirtd("hostb"),
           by_hold(EITHER, EITHER, S, S, S, EITHER, D, D, D, D)),
-    Fault("the link is cut for a second", cut_for_a_second, by_hold(*[D] * len(HOLDS))),
+    Fault("the link is cut for a second", cut_for_a_second, EVERYWHERE),
     Fault("the link is cut for good", cut(), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
     Fault("nothing comes from the source", cut("hosta"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
     # What the source sends arrives: silence is not failure.
     Fault("nothing comes from the destination", cut("hostb"), by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, None)),
-    Fault("it is cancelled", ask("cancel", GUEST), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, D)),
-    Fault("it is asked for again", ask("start", GUEST, "hostb"), by_hold(*[D] * len(HOLDS))),
+    Fault("it is cancelled", ask("cancel", GUEST),
+          by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, D, about_to_reserve=S)),
+    Fault("the source's disk is full", fill_disk("hosta"), by_hold(S, S, S, S, D, D, D, D, D, D), small_disk("hosta")),
+    Fault("the destination's disk is full", fill_disk("hostb"), by_hold(S, S, S, S, S, S, D, D, D, D), small_disk("hostb")),
+    Fault("the guest shuts down", tell_guest("poweroff"),
+          by_hold(ENDED, ENDED, ENDED, None, None, None, None, ENDED, ENDED, ENDED)),
+    Fault("the guest reboots", tell_guest("reboot"), by_hold(D, D, D, None, None, None, None, D, D, D), is_booted_anew=True),
+    Fault("it is started by hand at the destination", start_by_hand, EVERYWHERE),
+    Fault("it is asked for again", ask("start", GUEST, "hostb"), EVERYWHERE),
 ]
 CELLS = [(fault, hold) for fault in FAULTS for hold in HOLDS if hold.name in fault.outcomes]
-QUICK = 24
+
+
+# Where the other host's word is what counts.
+ALSO_QUICK = {("the destination's QEMU is killed", "committed"), ("the link is cut for good", "committed"),
+              ("nothing comes from the destination", "promised"), ("the source's libvirtd is killed", "promised"),
+              ("it is cancelled", "about to commit"), ("the destination's disk is full", "about to commit")}
+
+
+def is_quick(fault, hold):
+    """Every fault while memory moves, each daemon killed at each of its promises, and a few more."""
+    dies_there = (fault.inflict, hold.host) in ((KILL_SOURCE, "hosta"), (KILL_DESTINATION, "hostb"))
+    return hold.name == "memory" or dies_there or (fault.name, hold.name) in ALSO_QUICK
 
 
 def cells(suite, seed):
-    """All of them in an order of the seed, or the first few of that."""
-    order = random.Random(seed).sample(CELLS, len(CELLS))
-    return order if suite == "full" else order[:QUICK]
+    """In an order of the seed."""
+    chosen = [cell for cell in CELLS if suite == "full" or is_quick(*cell)]
+    return random.Random(seed).sample(chosen, len(chosen))
 
 
 # -- Afterwards
@@ -194,6 +252,7 @@ def mend(lab):
     lab.link.heal()
     lab.link.shape(None)
     for host in lab.hosts.values():
+        empty_state_folder(host)
         if not host.is_running("libvirtd"):
             host.start_libvirtd()
         if not host.is_running("migrated"):
@@ -216,28 +275,26 @@ def where_it_is(lab, guest):
         if phase(lab.host("hosta")) == "NEEDS_ATTENTION":
             # It asks, and may be answered at any moment, unless nobody can know.
             return IN_DOUBT if (phase(lab.host("hostb")) == "NEEDS_ATTENTION") else None
-        return LOST if not any(host.qemus() for host in lab.hosts.values()) else None
+        return LOST if not any(host.qemus() for host in lab.hosts.values()) else None  # or it has ended itself
 
     return processes.wait_until(found, PATIENCE, "an end")
 
 
-def answer_for(lab, guest):
-    """As a person does with a VM that is in doubt: it then runs on hosta."""
-    source, other = lab.host("hosta"), lab.host("hostb")
-    assert not other.qemus()
-    if GUEST in other.domains():
-        other.virsh("undefine", GUEST)
-    source.run(source.client_program, "resolve", GUEST, "--run-here", "--i-have-fenced", "hostb")
-    processes.wait_until(lambda: [host.name for host in guest.running_on] == ["hosta"], PATIENCE, f"{GUEST} to run again")
+def decide(lab, guest, name):
+    """As a person does with a VM that is in doubt: it runs again on that host, and nothing of it is left on the other."""
+    chosen, other = lab.host(name), lab.host({"hosta": "hostb", "hostb": "hosta"}[name])
+    assert not lab.host("hostb").qemus()
+    chosen.run(chosen.client_program, "resolve", GUEST, "--run-here", "--i-have-fenced", other.name)
+    if name == "hostb":
+        # Its memory is lost.
+        chosen.virsh("start", GUEST)
+    processes.wait_until(lambda: [host.name for host in guest.running_on] == [name], PATIENCE, f"{GUEST} to run again")
+    processes.wait_until(lambda: GUEST not in other.domains(), PATIENCE, f"{other.name} to give it up")
+    processes.wait_until(lambda: not {phase(host) for host in lab.hosts.values()} & {"NEEDS_ATTENTION", None}, PATIENCE,
+                         "the end of the doubt")
 
 
 def make_anew(lab):
-    """The guest, with an empty disk: one that was lost has told of writes that are nowhere any more. And the journals, where
-    what is in doubt stays so."""
+    """The guest, with an empty disk: one that was lost has told of writes that are nowhere any more."""
     lab.remove_guest(GUEST)
-    for host in lab.hosts.values():
-        host.stop_daemon()
-        for file in host.inner("/var/lib/vmigrate").glob("journal.db*"):
-            file.unlink()
-        host.start_daemon()
     lab.add_guest(GUEST)

@@ -1,10 +1,9 @@
-"""Daemons that are killed, links that are cut, libvirtds and QEMUs that die: at each step of a migration. Where the VM
-must run afterwards follows from docs/protocol.md. In every case never two copies, nothing left, and the next try works.
+"""What becomes of a migration when something goes wrong that test_fault_cells.py has no cell for. Where the VM must run
+afterwards follows from docs/protocol.md. In every case never two copies, nothing left, and the next try works.
 """
 
 import json
 import os
-import signal
 import subprocess
 import time
 
@@ -139,48 +138,7 @@ def wait_for_end(lab):
     processes.wait_until(ended, PATIENCE, "every migration to end")
 
 
-# -- A daemon dies at a promise, and comes back
-
-AT_SOURCE = [("kill:before:preparing", "hosta"), ("kill:after:preparing", "hosta"), ("kill:before:relinquished", "hosta"),
-             ("kill:after:relinquished", "hosta"), ("kill:before:confirmed", "hostb"), ("kill:after:confirmed", "hostb")]
-AT_DESTINATION = [("kill:before:reserved", "hosta"), ("kill:after:reserved", "hosta"), ("kill:before:started", "hosta"),
-                  ("kill:after:started", "hostb"), ("kill:before:running", "hostb"), ("kill:after:running", "hostb")]
-
-
-@pytest.mark.parametrize("failpoint, runs_on", AT_SOURCE)
-def test_the_source_daemon_dies(world, guest, failpoint, runs_on):
-    source = world.host("hosta")
-    restart(source, {"VMIGRATE_FAILPOINT": failpoint})
-    move = Move(world)
-    processes.wait_until(is_dead(source), PATIENCE, "the failpoint")
-    assert move.wait() != 0
-    assert len(guest.running_on) <= 1
-    source.start_daemon()
-    is_good_on(world, guest, runs_on)
-
-
-@pytest.mark.parametrize("failpoint, runs_on", AT_DESTINATION)
-def test_the_destination_daemon_dies(world, guest, failpoint, runs_on):
-    destination = world.host("hostb")
-    restart(destination, {"VMIGRATE_FAILPOINT": failpoint})
-    move = Move(world)
-    processes.wait_until(is_dead(destination), PATIENCE, "the failpoint")
-    assert len(guest.running_on) <= 1
-    destination.start_daemon()
-    assert (move.wait() == 0) == (runs_on == "hostb"), move.said
-    is_good_on(world, guest, runs_on)
-
-
-@pytest.mark.parametrize("name", ["hosta", "hostb"])
-def test_a_daemon_dies_while_memory_moves(world, guest, name):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    world.host(name).kill_daemon()
-    assert move.wait() != 0
-    world.host(name).start_daemon()
-    is_good_on(world, guest, "hosta")
-
+# -- Daemons die
 
 def test_both_daemons_die_behind_the_promise(world, guest):
     source, destination = world.host("hosta"), world.host("hostb")
@@ -198,29 +156,6 @@ def test_both_daemons_die_behind_the_promise(world, guest):
 
 
 # -- The link
-
-def test_a_short_cut_is_not_noticed(world, guest):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    world.link.cut()
-    time.sleep(1)  # how long the cut lasts
-    world.link.heal()
-    assert move.wait() == 0, move.said
-    is_good_on(world, guest, "hostb")
-
-
-@pytest.mark.parametrize("one_way", [None, "hosta", "hostb"])
-def test_a_long_cut_leaves_the_vm_where_it_was(world, guest, one_way):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    world.link.cut(one_way)
-    assert move.wait() == 1, move.said
-    assert "runs on hosta" in move.said
-    runs_only_on(world, guest, "hosta")
-    is_good_on(world, guest, "hosta")
-
 
 LINK_LOST = "link lost, trying again"
 
@@ -276,43 +211,10 @@ def test_a_cut_while_the_vm_stands_still(world, guest, seconds):
     is_good_on(world, guest, "hostb")
 
 
-# -- Others die
-
-@pytest.mark.parametrize("name", ["hosta", "hostb"])
-def test_libvirtd_dies_while_memory_moves(world, guest, name):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    world.host(name).kill_libvirtd()
-    world.host(name).start_libvirtd()
-    assert move.wait() == 1, move.said
-    is_good_on(world, guest, "hosta")
-
-
-def test_the_destinations_qemu_dies_while_memory_moves(world, guest):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    for process in world.host("hostb").qemus().values():
-        os.kill(process["pid"], signal.SIGKILL)
-    assert move.wait() == 1, move.said
-    is_good_on(world, guest, "hosta")
-
-
 # -- Cancel
 
 def cancel(host):
     return host.run(host.client_program, "cancel", GUEST, check=False)
-
-
-def test_cancel_while_memory_moves(world, guest):
-    world.link.shape(SLOW)
-    move = Move(world)
-    wait_for_phase(world.host("hosta"), "MEMORY")
-    answer = cancel(world.host("hosta"))
-    assert [host.name for host in guest.running_on] == ["hosta"], answer.stderr
-    assert move.wait() == 6, move.said
-    is_good_on(world, guest, "hosta")
 
 
 def test_cancel_while_the_destination_prepares(world, guest):
@@ -326,16 +228,3 @@ def test_cancel_while_the_destination_prepares(world, guest):
     destination.kill_daemon()
     destination.start_daemon()
     is_good_on(world, guest, "hosta")
-
-
-def test_cancel_after_the_promise_asks_the_destination(world, guest):
-    destination = world.host("hostb")
-    restart(destination, {"VMIGRATE_FAILPOINT": "stop:before:started"})
-    move = Move(world)
-    processes.wait_until(is_stopped(destination), PATIENCE, "the failpoint")
-    asked = subprocess.Popen(world.host("hosta").inside(world.host("hosta").client_program, "cancel", GUEST))
-    processes.send(daemon_of(destination), signal.SIGCONT)
-    code = move.wait()
-    asked.wait(PATIENCE)
-    # Whether the destination could still refuse is a race that either may win; the answer must be the truth.
-    is_good_on(world, guest, "hostb" if code == 0 else "hosta")

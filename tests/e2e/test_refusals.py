@@ -12,7 +12,7 @@ from labkit.lab import has_kvm
 
 from foreign_peer import (REFUSAL, ForeignDaemon, fields, half_open, hello, receive_message, refusal, send_message,
                           session, text, throw_garbage, welcome)
-from moving import is_only_on, move, vmigrate
+from moving import empty_state_folder, fill_state_folder, is_only_on, move, small_state_folder, vmigrate
 from test_faults import Move, daemon_of, phase, wait_for_phase
 
 PATIENCE = 60
@@ -351,26 +351,6 @@ class TestGarbage:
         assert all(processes.is_alive(daemon) for daemon in daemons)
 
 
-@contextmanager
-def small_state_folder(host):
-    """The daemon keeps its journal in a folder that can be filled."""
-    host.stop_daemon()
-    # The three databases' logs grow to 4 MiB each before they are begun anew.
-    host.run("mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", "/var/lib/vmigrate")
-    try:
-        host.start_daemon()
-        yield
-    finally:
-        host.stop_daemon()
-        host.run("umount", "/var/lib/vmigrate")
-        host.start_daemon()
-
-
-def fill_state_folder(host):
-    filled = host.run("bash", "-c", "cat /dev/zero > /var/lib/vmigrate/filler", check=False)
-    assert "No space left" in filled.stderr
-
-
 class TestAFullDiskUnderTheJournal:
     @pytest.mark.parametrize("name", ["hosta", "hostb"])
     def test_from_the_beginning(self, lab, name):
@@ -380,7 +360,7 @@ class TestAFullDiskUnderTheJournal:
             # The trail of who asks for what comes before all else.
             refused(lab, FAILED, f"{name}: cannot write the audit trail", "full", "make room")
             # Once there is room, no restart is needed.
-            host.run("rm", "/var/lib/vmigrate/filler")
+            empty_state_folder(host)
             move(lab, "web1", "hosta", "hostb")
             move(lab, "web1", "hostb", "hosta")
 
@@ -399,4 +379,4 @@ class TestAFullDiskUnderTheJournal:
             assert moving.wait() == FAILED, moving.said
             for word in (f"{name}: cannot write the journal", "now: web1 runs on hosta"):
                 assert word in moving.said, moving.said
-            host.run("rm", "/var/lib/vmigrate/filler")
+            empty_state_folder(host)

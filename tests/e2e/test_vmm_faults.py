@@ -9,7 +9,7 @@ from labkit import LabError, processes
 from labkit.lab import has_kvm
 
 from moving import move, vmigrate
-from test_faults import (AT_DESTINATION, AT_SOURCE, GUEST, PATIENCE, Move, await_no_folders, daemon_of, is_dead, is_stopped,
+from test_faults import (GUEST, PATIENCE, Move, await_no_folders, daemon_of, is_dead, is_stopped,
                          restart, wait_for_end, wait_for_phase)
 from vmms import MicroVm, stand_by, started_processes, vms
 
@@ -83,6 +83,12 @@ def counts_on(vm):
 
 
 # -- A daemon dies at a promise, and comes back
+
+AT_SOURCE = [("kill:before:preparing", "hosta"), ("kill:after:preparing", "hosta"), ("kill:before:relinquished", "hosta"),
+             ("kill:after:relinquished", "hosta"), ("kill:before:confirmed", "hostb"), ("kill:after:confirmed", "hostb")]
+AT_DESTINATION = [("kill:before:reserved", "hosta"), ("kill:after:reserved", "hosta"), ("kill:before:started", "hosta"),
+                  ("kill:after:started", "hostb"), ("kill:before:running", "hostb"), ("kill:after:running", "hostb")]
+
 
 @pytest.mark.parametrize("failpoint, runs_on", AT_SOURCE)
 def test_the_source_daemon_dies(lab, vm, failpoint, runs_on):

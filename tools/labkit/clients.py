@@ -213,10 +213,7 @@ def keep_only(packet_socket, ethertype):
 
 
 class ForkMonitor(Watcher):
-    """Judges what the guests' fork detectors send: a sequence number with two nonces was sent by two running copies.
-
-    A guest that is booted again begins with 1 again: a new monitor is needed then.
-    """
+    """Judges what the guests' fork detectors send: a sequence number with two nonces was sent by two running copies."""
 
     tasks = ("receive",)
 

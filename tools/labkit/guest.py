@@ -13,6 +13,7 @@ from .namespace import inside
 
 PATIENCE = 120
 CHECKER_PORT = 9000
+INIT_PORT = 9004
 DISK_CHECKER_PORT = 9003
 # What a guest serves when it is up; the memory checker's comes when its memory is filled.
 PORTS = {"linux": (CHECKER_PORT,), "debian": (CHECKER_PORT, 80, 6379)}
@@ -93,6 +94,11 @@ class Guest:
         """Asks a linux guest's disk checker, likewise: {"blocks": N, "written": W, "bad": B, "sequence": S}."""
         processes.wait_until(lambda: self.answers(DISK_CHECKER_PORT), PATIENCE, f"{self.name}'s disk checker")
         return self.ask(line, port=DISK_CHECKER_PORT)
+
+    def tell_init(self, word):
+        """A linux guest's first process: "poweroff" or "reboot"."""
+        with self.connect(INIT_PORT) as connection:
+            connection.sendall(word.encode() + b"\n")
 
     def connect(self, port, patience=10):
         """A TCP connection from the client namespace."""
