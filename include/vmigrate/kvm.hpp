@@ -146,7 +146,10 @@ struct ReceiveReport {
 class Machine {
  public:
   /// Looks at the VM: no vCPU may be in KVM_RUN, and those of a VM that is to be sent must have their CPUID.
-  /// Refuses what makes no sense. Whether the VM can be moved is for send() to say.
+  /// Whether the VM can be moved is for send() to say.
+  ///
+  /// Errors: usage (the description makes no sense: no vCPUs or slots, two slots of a name, a size that is no
+  /// whole pages, rings that were not enabled), failed (KVM does not tell what it is asked).
   static Result<Machine> create(MachineDescription description, Vmm& vmm);
   Machine(Machine&&) noexcept;
   Machine& operator=(Machine&&) = delete;
@@ -209,6 +212,8 @@ class Machine {
   Result<> remove_slot(std::uint32_t slot);
 
   /// To be called when a vCPU leaves KVM_RUN with KVM_EXIT_DIRTY_RING_FULL, before it enters it again.
+  ///
+  /// Errors: failed (KVM does not take its ring back; the vCPU cannot go on).
   Result<> ring_full();
 
  private:

@@ -42,6 +42,8 @@ std::string to_string(Milliseconds duration);
 /// "30%"
 std::string to_string(Percent percent);
 
+// What is no such text is a usage error that says what would be one.
+
 /// "300ms", "2s", "1.5s", "10m", "1h"; a bare number is refused, since nobody knows its unit.
 Result<Milliseconds> parse_duration(std::string_view text);
 /// "2Gbit", "100Mbit", "250MB", "1GiB": bits or bytes a second, "/s" allowed; a bare number is refused.

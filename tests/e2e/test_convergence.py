@@ -76,7 +76,7 @@ def test_it_is_paused_for_as_long_as_it_takes_when_asked_to(lab, busy):
 @pytest.fixture
 def restless(lab, add_guest):
     """Writes as fast as its processor lets it."""
-    yield add_guest("web1", dirty_rate=400_000, memory=512, checked=256)
+    yield add_guest("web1", dirty_rate=400_000, memory=384, checked=128)
     lab.link.shape(None)
 
 

@@ -78,7 +78,7 @@ def test_a_kept_definition_is_started_only_where_somebody_answers_for_it(lab, ad
     move(lab, "web1", "hosta", "hostb", "--keep-source-definition")
     assert start_by_hand(hooked, "web1") is not None
     wrong = vmigrate(hooked, "resolve", "web1", "--run-here", "--i-have-fenced", "hosta")
-    assert wrong.returncode != 0 and "handed over to hostb" in wrong.stderr
+    assert wrong.returncode != 0 and "other host of the VM is hostb" in wrong.stderr
     assert start_by_hand(hooked, "web1") is not None
     lab.host("hostb").virsh("destroy", "web1")
     resolved = vmigrate(hooked, "resolve", "web1", "--run-here", "--i-have-fenced", "hostb")

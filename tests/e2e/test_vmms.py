@@ -104,7 +104,7 @@ def test_the_daemons_come_and_go(lab, add_vm):
 # -- Memory that changes too fast
 
 def test_a_guest_that_writes_faster_than_the_link_is_left_alone(lab, add_vm):
-    vm = add_vm("web1", 2048, 4000)
+    vm = add_vm("web1", 1024, 4000)
     answer = vmigrate(lab.host("hosta"), "start", "web1", "hostb", "--bandwidth", "32Mbit", "--max-pause", "50ms")
     assert answer.returncode == NOT_CONVERGING, answer.stderr
     assert "now: web1 runs on hosta" in answer.stderr
@@ -114,7 +114,7 @@ def test_a_guest_that_writes_faster_than_the_link_is_left_alone(lab, add_vm):
 
 
 def test_or_it_is_paused_for_as_long_as_it_takes(lab, add_vm):
-    vm = add_vm("web1", 2048, 4000)
+    vm = add_vm("web1", 1024, 4000)
     move(lab, "web1", "hosta", "hostb", "--bandwidth", "32Mbit", "--max-pause", "50ms", "--finish-by", "3s",
          "--on-stall", "pause")
     vm.is_only_on("hostb")
@@ -128,7 +128,7 @@ TOO_FAST = ("--bandwidth", "32Mbit", "--max-pause", "50ms")
 
 
 def test_a_guest_that_may_be_slowed_converges(lab, add_vm):
-    vm = add_vm("web1", 2048, LOSES_TIME | 4000)
+    vm = add_vm("web1", 1024, LOSES_TIME | 4000)
     receipt = move(lab, "web1", "hosta", "hostb", *TOO_FAST, "--max-slowdown", "80%")
     assert 10 <= receipt["slowdown_percent"] <= 80
     vm.is_only_on("hostb")
@@ -137,7 +137,7 @@ def test_a_guest_that_may_be_slowed_converges(lab, add_vm):
 
 
 def test_and_does_not_where_it_may_not(lab, add_vm):
-    vm = add_vm("web1", 2048, LOSES_TIME | 4000)
+    vm = add_vm("web1", 1024, LOSES_TIME | 4000)
     answer = vmigrate(lab.host("hosta"), "start", "web1", "hostb", *TOO_FAST)
     assert answer.returncode == NOT_CONVERGING, answer.stderr
     vm.is_only_on("hosta")

@@ -242,6 +242,23 @@ TEST(StateCodec, ReadsWhatItWrites) {
   EXPECT_EQ(needs->fixed_msrs[0].data, 0x10aU);
 }
 
+// Field 1 is the version, and in proto3 the last of several counts.
+ByteBuffer of_the_next_version(ByteBuffer bytes) {
+  bytes.insert(bytes.end(), {std::byte{1 << 3}, std::byte{2}});
+  return bytes;
+}
+
+TEST(StateCodec, ANewerVersionIsRefused) {
+  const auto needs = decode_needs(of_the_next_version(encode(some_needs())));
+  ASSERT_FALSE(needs);
+  EXPECT_EQ(needs.error().code, ErrorCode::refused);
+  EXPECT_NE(needs.error().message.find("has version 2, and 1 is the newest known here"), std::string::npos)
+      << needs.error().message;
+  const auto state = decode_state(of_the_next_version(encode(some_state())), some_needs());
+  ASSERT_FALSE(state);
+  EXPECT_NE(state.error().message.find("has version 2"), std::string::npos) << state.error().message;
+}
+
 TEST(StateCodec, WhatWasNotAgreedOnIsRefused) {
   const auto refused = [](auto change) {
     auto state = some_state();
