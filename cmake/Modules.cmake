@@ -22,5 +22,7 @@ function(vmigrate_test name)
   cmake_parse_arguments(PARSE_ARGV 1 test "" "" "SOURCES;USES;LABELS")
   add_executable(${name} ${test_SOURCES})
   target_link_libraries(${name} PRIVATE vmigrate_options ${test_USES} GTest::gmock GTest::gtest_main)
+  # A third of the time that compiling them takes goes into making them faster and easier to look into.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1 -g1>)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120 LABELS "${test_LABELS}")
 endfunction()

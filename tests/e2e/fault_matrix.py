@@ -154,6 +154,7 @@ def start_by_hand(scene):
 def fill_disk(host):
     def inflict(scene):
         fill_state_folder(scene.lab.host(host))
+        scene.lab.link.shape(None)  # the next record is written when memory has moved
         scene.release()
         processes.wait_until(scene.has_stopped_trying, PATIENCE, "the source to have done what it can")
     return inflict
@@ -163,11 +164,15 @@ def small_disk(host):
     return lambda lab: small_state_folder(lab.host(host))
 
 
-def tell_guest(word):
-    def inflict(scene):
-        scene.guest.tell_init(word)
-        scene.release()
-    return inflict
+def shut_guest_down(scene):
+    scene.guest.tell_init("poweroff")
+    processes.wait_until(lambda: not scene.guest.running_on, PATIENCE, "the guest to end")
+    scene.release()
+
+
+def reboot_guest(scene):
+    scene.guest.tell_init("reboot")
+    scene.release()
 
 
 @dataclass(frozen=True)
@@ -219,9 +224,9 @@ FAULTS = [
           by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, D, about_to_reserve=S)),
     Fault("the source's disk is full", fill_disk("hosta"), by_hold(S, S, S, S, D, D, D, D, D, D), small_disk("hosta")),
     Fault("the destination's disk is full", fill_disk("hostb"), by_hold(S, S, S, S, S, S, D, D, D, D), small_disk("hostb")),
-    Fault("the guest shuts down", tell_guest("poweroff"),
+    Fault("the guest shuts down", shut_guest_down,
           by_hold(ENDED, ENDED, ENDED, None, None, None, None, ENDED, ENDED, ENDED)),
-    Fault("the guest reboots", tell_guest("reboot"), by_hold(D, D, D, None, None, None, None, D, D, D), is_booted_anew=True),
+    Fault("the guest reboots", reboot_guest, by_hold(D, D, D, None, None, None, None, D, D, D), is_booted_anew=True),
     Fault("it is started by hand at the destination", start_by_hand, EVERYWHERE),
     Fault("it is asked for again", ask("start", GUEST, "hostb"), EVERYWHERE),
 ]
