@@ -111,10 +111,11 @@ Result<> VirtualMachine::create_vm() {
 
 Result<> VirtualMachine::add_memory() {
   for (std::size_t slot = 0; slot < configuration_.memory.size(); ++slot) {
-    auto memory = MappedMemory::create(configuration_.memory[slot].size, configuration_.huge_pages);
+    const auto& wanted = configuration_.memory[slot];
+    auto memory = MappedMemory::create(wanted.size, configuration_.huge_pages, wanted.guest_address);
     if (!memory) return fail(memory.error());
     memory_.push_back(std::move(*memory));
-    if (auto set = set_memory(slot, configuration_.memory[slot].size); !set) return set;
+    if (auto set = set_memory(slot, wanted.size); !set) return set;
   }
   return {};
 }
