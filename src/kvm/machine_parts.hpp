@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 
+#include "base/clock.hpp"
 #include "kvm/dirty_ring.hpp"
 #include "kvm/dirty_tracker.hpp"
 #include "kvm/host.hpp"
@@ -40,6 +42,8 @@ struct MachineParts {
   Wishes wishes;
   /// Turns dirty logging on. A member so that a test can spoil it.
   std::function<Result<std::unique_ptr<DirtyTracker>>()> start_tracking;
+  /// The time by which rounds are judged. A member so that a test need not wait for a minute in vain.
+  std::function<MonotonicTime()> now = std::chrono::steady_clock::now;
   /// Of a send() that succeeded. Turning it off would be part of the pause, and is mostly for nothing: the VM
   /// is about to end.
   std::unique_ptr<DirtyTracker> tracker_left;

@@ -146,7 +146,7 @@ Result<Sender::Next> Sender::decide() {
                                                       static_cast<double>(rate_.bytes_per_second));
   if (expected <= limit) return Next::stop;
   const auto verdict =
-      convergence_.judge(round(), remaining, pacing::is_largest_limit(limit, terms), SteadyClock::now());
+      convergence_.judge(round(), remaining, pacing::is_largest_limit(limit, terms), machine_.now());
   slowed_.slow_down(std::max(verdict.slowdown, machine_.wishes.slowdown()));
   if (!verdict.hopeless || options_.on_stall == OnStall::go_on) return Next::another_round;
   if (options_.on_stall == OnStall::pause) return Next::stop;

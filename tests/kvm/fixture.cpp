@@ -107,4 +107,21 @@ void KvmTest::expect_good_memory(VirtualMachine& vm) {
   EXPECT_NE(answer.find("pages=2048 bad=0 "), std::string::npos) << answer << vm.failure();
 }
 
+void KvmTest::expect_as_if_nothing_had_been(VirtualMachine& vm) {
+  EXPECT_TRUE(vm.is_running());
+  EXPECT_EQ(vm.failure(), "");
+  for (std::uint32_t slot = 0; slot < vm.configuration().memory.size(); ++slot)
+    EXPECT_FALSE(is_logged(vm, slot));
+  expect_good_memory(vm);
+}
+
+void KvmTest::expect_a_move_succeeds(VirtualMachine& source) {
+  const auto destination = make(source.configuration());
+  const auto moved = move(source, *destination);
+  ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+  EXPECT_TRUE(have_same_memory(source, *destination));
+  destination->run();
+  expect_good_memory(*destination);
+}
+
 }  // namespace vmigrate::kvm

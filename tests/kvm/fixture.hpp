@@ -56,6 +56,9 @@ class KvmTest : public testing::Test {
   /// What the guest says when it is asked how it is.
   static std::string ask(microvm::VirtualMachine& vm);
   static void expect_good_memory(microvm::VirtualMachine& vm);
+  /// After a move that has failed.
+  static void expect_as_if_nothing_had_been(microvm::VirtualMachine& vm);
+  static void expect_a_move_succeeds(microvm::VirtualMachine& source);
 };
 
 }  // namespace vmigrate::kvm

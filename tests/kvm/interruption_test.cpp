@@ -27,22 +27,6 @@ class Interruption : public KvmTest {
  protected:
   Interruption() : cancellation_(std::move(*Cancellation::create())) {}
 
-  void expect_as_if_nothing_had_been(VirtualMachine& vm) {
-    EXPECT_TRUE(vm.is_running());
-    EXPECT_EQ(vm.failure(), "");
-    for (std::uint32_t slot = 0; slot < vm.configuration().memory.size(); ++slot)
-      EXPECT_FALSE(is_logged(vm, slot));
-    expect_good_memory(vm);
-  }
-  void expect_a_move_succeeds(VirtualMachine& source) {
-    const auto destination = make(source.configuration());
-    const auto moved = move(source, *destination);
-    ASSERT_TRUE(moved.sent) << moved.sent.error().message;
-    EXPECT_TRUE(have_same_memory(source, *destination));
-    destination->run();
-    expect_good_memory(*destination);
-  }
-
   Cancellation cancellation_;
 };
 
