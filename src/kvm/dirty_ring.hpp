@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "base/error.hpp"
@@ -10,6 +11,27 @@
 struct kvm_dirty_gfn;
 
 namespace vmigrate::kvm {
+
+/// What KVM has written down for one vCPU, in entries that both sides see.
+class RingEntries {
+ public:
+  struct Page {
+    std::uint32_t slot = 0;
+    std::uint64_t index = 0;
+    bool operator==(const Page&) const = default;
+  };
+
+  /// As many as a power of two.
+  explicit RingEntries(std::span<kvm_dirty_gfn> entries) : entries_(entries) {}
+
+  /// Appends to `found` what was not taken yet, and leaves it to KVM to be reset. False: all are in use, so
+  /// that KVM may have written over some.
+  [[nodiscard]] bool take(std::vector<Page>& found);
+
+ private:
+  std::span<kvm_dirty_gfn> entries_;
+  std::uint32_t next_ = 0;  ///< which entry KVM fills next, as far as we have seen
+};
 
 /// The rings of a VM's vCPUs (KVM_CAP_DIRTY_LOG_RING): KVM writes down there which pages a vCPU has written,
 /// and stops a vCPU whose ring is full. Maps them for as long as it lives.
@@ -29,22 +51,16 @@ class DirtyRing {
 
  private:
   struct Ring {
-    kvm_dirty_gfn* entries = nullptr;
-    std::uint32_t next = 0;  ///< which entry KVM fills next, as far as we have seen
+    void* memory = nullptr;
+    RingEntries entries;
   };
-  struct Page {
-    std::uint32_t slot = 0;
-    std::uint64_t index = 0;
-  };
-
-  void harvest_one(Ring& ring);
 
   int vm_;
   Slots& slots_;
   std::uint64_t size_;
   std::mutex mutex_;
   std::vector<Ring> rings_;
-  std::vector<Page> found_;
+  std::vector<RingEntries::Page> found_;
   bool overrun_ = false;
 };
 
