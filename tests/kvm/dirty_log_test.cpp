@@ -3,8 +3,10 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <utility>
 
 #include <linux/kvm.h>
+#include <sys/ioctl.h>
 
 #include "fixture.hpp"
 #include "kvm/dirty_tracker.hpp"
@@ -121,6 +123,82 @@ TEST_F(MemorySlots, OneCanBeTakenAwayMeanwhile) {
   destination->run();
   expect_good_memory(*destination);
 }
+
+class Unplugging : public MemorySlots, public testing::WithParamInterface<DirtyLog> {
+ protected:
+  static microvm::Configuration configuration() {
+    auto configuration = with_extra(false);
+    configuration.dirty_log = GetParam();
+    if (GetParam() == DirtyLog::ring) configuration.dirty_ring_size = 1 << 20;
+    return configuration;
+  }
+
+  /// Takes the extra slot away when the source is asked for the `look`th time since the `round` has begun how
+  /// far it is, while the guest runs. What its memory is used for then is not the guest's.
+  void unplug_at(std::uint32_t round, int look) {
+    source->watch([this, round, look, looks = 0](const Progress& progress) mutable {
+      // So that there is a second round while the guest runs, whether it came to run in the first or not.
+      if (progress.round == 1) source->machine().mark_dirty(1, kFilled, 1024 * kPageSize);
+      if (progress.round != round || ++looks != look) return;
+      EXPECT_FALSE(progress.stopped);
+      EXPECT_TRUE(source->remove_memory(kExtra));
+      std::ranges::fill(source->memory(kExtra), std::byte{2});
+      source->machine().mark_dirty(kExtra, 0, 16 * kPageSize);
+      unplugged_ = true;
+    });
+  }
+
+  /// Where the checker's pages begin, in slot 1.
+  static constexpr std::uint64_t kFilled = 0x300000;
+  bool unplugged_ = false;
+};
+
+// In the middle of the first round, before its turn came, and when it was sent once.
+TEST_P(Unplugging, WhileTheGuestRuns) {
+  for (const auto& [round, look] : {std::pair{1U, 2}, std::pair{2U, 1}}) {
+    source = start_checker(configuration());
+    std::ranges::fill(source->memory(kExtra), std::byte{1});
+    const auto destination = make(configuration());
+    unplug_at(round, look);
+    SendOptions options;
+    options.bandwidth = Rate{20'000'000};
+    const auto moved = move(*source, *destination, options);
+    EXPECT_TRUE(std::exchange(unplugged_, false));
+    ASSERT_TRUE(moved.sent) << moved.sent.error().message;
+    const auto sent_of_it = round == 1 ? std::byte{0} : std::byte{1};
+    EXPECT_TRUE(
+        std::ranges::all_of(destination->memory(kExtra), [&](std::byte b) { return b == sent_of_it; }));
+    EXPECT_FALSE(destination->machine().remove_slot(kExtra)) << "it is there still";
+    destination->run();
+    expect_good_memory(*destination);
+  }
+}
+
+/// Whether KVM has no memory there.
+bool is_free(const VirtualMachine& vm, const microvm::Memory& where) {
+  kvm_userspace_memory_region region{};
+  region.slot = 100;
+  region.guest_phys_addr = where.guest_address;
+  region.memory_size = kPageSize;
+  region.userspace_addr = reinterpret_cast<std::uintptr_t>(vm.description().slots.front().memory);
+  return ::ioctl(vm.description().vm, KVM_SET_USER_MEMORY_REGION, &region) == 0;
+}
+
+// What ends dirty logging must not give it back to the guest.
+TEST_P(Unplugging, StaysDoneThoughTheMoveFails) {
+  source = start_checker(configuration());
+  auto cancellation = Cancellation::create();
+  source->watch([&](const Progress&) {
+    EXPECT_TRUE(source->remove_memory(kExtra));
+    cancellation->cancel();
+  });
+  ASSERT_FALSE(move(*source, *make(configuration()), {}, *cancellation).sent);
+  source->watch({});
+  EXPECT_TRUE(is_free(*source, configuration().memory[kExtra]));
+  expect_as_if_nothing_had_been(*source);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kvm, Unplugging, testing::Values(DirtyLog::plain, DirtyLog::manual, DirtyLog::ring));
 
 TEST_F(MemorySlots, OneThatIsGoneBeforeIsNotMissed) {
   source = start_checker(with_extra(false));
