@@ -53,10 +53,20 @@ TEST_P(MemoryHops, NoPageIsBad) {
 INSTANTIATE_TEST_SUITE_P(Kvm, MemoryHops,
                          testing::Values(Variant{"one_vcpu", 1, DirtyLog::automatic, 0, 50},
                                          Variant{"two_vcpus", 2, DirtyLog::automatic, 0, 50},
+                                         Variant{"four_vcpus", 4, DirtyLog::automatic, 0, 5},
                                          Variant{"manual", 2, DirtyLog::manual, 0, 5},
                                          Variant{"plain", 2, DirtyLog::plain, 0, 10},
                                          Variant{"ring", 2, DirtyLog::ring, 1 << 20, 10}),
                          [](const auto& variant) { return variant.param.name; });
+
+TEST_F(KvmTest, AVmHasOneToFourVcpus) {
+  for (const std::uint32_t vcpus : {0U, 5U}) {
+    const auto vm = VirtualMachine::create(usual(vcpus));
+    ASSERT_FALSE(vm) << vcpus;
+    EXPECT_EQ(vm.error().code, ErrorCode::usage);
+    EXPECT_EQ(vm.error().message, "a VM has 1 to 4 vCPUs");
+  }
+}
 
 class StateHops : public KvmTest, public testing::WithParamInterface<std::uint32_t> {};
 
