@@ -26,11 +26,25 @@ void Board::publish(const migration::Report& report) {
     active_.erase(key);
     if (auto added = history_.add(message); !added) spdlog::error("{}", added.error().message);
   } else {
+    drop_superseded(message);
     active_[key] = message;
   }
   if (message.role() != control::SOURCE) return;
   for (const auto& [number, watcher] : watchers_) {
     if (watcher.first == message.id()) watcher.second(message);
+  }
+}
+
+/// What was in doubt here is nobody's question any more when the VM is moved again.
+void Board::drop_superseded(const control::Migration& newer) {
+  for (auto entry = active_.begin(); entry != active_.end();) {
+    const auto& old = entry->second;
+    const bool superseded = old.vm_id() == newer.vm_id() && old.id() != newer.id() &&
+                            old.role() == control::DESTINATION && old.phase() == control::NEEDS_ATTENTION;
+    if (superseded) {
+      if (auto added = history_.add(old); !added) spdlog::error("{}", added.error().message);
+    }
+    entry = superseded ? active_.erase(entry) : std::next(entry);
   }
 }
 

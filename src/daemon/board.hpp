@@ -39,6 +39,8 @@ class Board {
  private:
   using Key = std::pair<std::string, control::Role>;
 
+  void drop_superseded(const control::Migration& newer);
+
   History& history_;
   mutable std::mutex mutex_;
   std::map<Key, control::Migration> active_;

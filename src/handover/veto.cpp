@@ -16,8 +16,8 @@ Error veto_of_what_is_in_doubt(const Record& latest) {
       ErrorCode::refused,
       fmt::format("{} came from {}, was gone before it was known to run here, and may run there again",
                   latest.vm_name, latest.peer),
-      fmt::format("make sure that {0} cannot run it, then: vmigrate resolve {1} --run-here "
-                  "--i-have-fenced {0}",
+      fmt::format("see what {0} says of it; only if neither it nor a host that it has moved the VM on to can "
+                  "run it: vmigrate resolve {1} --run-here --i-have-fenced {0}",
                   latest.peer, latest.vm_name)};
 }
 

@@ -1,6 +1,8 @@
 #include "kvm/machine_parts.hpp"
 
+#include <algorithm>
 #include <bit>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <linux/kvm.h>
@@ -107,9 +109,12 @@ Result<> MachineParts::look_at_vcpus() {
   }
   auto msrs = readable_msrs(first, host.msrs);
   if (!msrs) return fail(msrs.error());
-  auto fixed = readable_msrs(first, host.fixed_msrs);
-  if (!fixed) return fail(fixed.error());
-  auto values = read_msrs(first, *fixed);
+  // Others would be tried at the destination, and not come.
+  std::vector<std::uint32_t> fixed;
+  std::ranges::copy_if(*msrs, std::back_inserter(fixed), [&](std::uint32_t msr) {
+    return std::ranges::find(host.fixed_msrs, msr) != host.fixed_msrs.end();
+  });
+  auto values = read_msrs(first, fixed);
   if (!values) return fail(values.error());
   const auto board = look_at_board(description.vm);
   const int khz = ::ioctl(first, KVM_GET_TSC_KHZ, 0);

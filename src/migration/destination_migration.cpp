@@ -340,7 +340,7 @@ void DestinationMigration::resume_here() {
         destination::VmMissing{{ErrorCode::needs_attention,
                                 fmt::format("{} was committed to {} and is {} there", record_.vm_name,
                                             edges_.host, hypervisor::to_string(*state)),
-                                "it may have run: look at its disks before starting it anywhere"}});
+                                ""}});
   }
   if (record_.runs && *state == DomainState::paused) {
     if (const auto resumed = hypervisor().resume(record_.vm); !resumed) {
@@ -467,7 +467,13 @@ void DestinationMigration::show_state() {
               refused->why};
     }
     if (const auto* doubted = std::get_if<destination::InDoubt>(&state_)) {
-      return {Phase::needs_attention, "", doubted->why};
+      auto why = doubted->why;
+      if (why.hint.empty()) {
+        why.hint = fmt::format(
+            "it may have run: look at its log and disks, then decide here or on {} with: vmigrate resolve",
+            record_.peer);
+      }
+      return {Phase::needs_attention, "", why};
     }
     if (std::holds_alternative<destination::Reserved>(state_)) return {Phase::prepare, record_.peer};
     if (std::holds_alternative<destination::Incoming>(state_)) return {Phase::memory, record_.peer};

@@ -153,6 +153,7 @@ Result<> Manager::take_over(const MigrationId& migration, const std::string& fen
   auto decided = take(migration, handover::Role::destination, handover::is_in_doubt, fenced_host);
   if (!decided) return fail(decided.error());
   auto& record = decided->record;
+  if (auto there = is_defined(record); !there) return there;
   record.state = handover::destination::name(handover::destination::Done{});
   record.result.clear();  // why it was in doubt stood where the hypervisor's answer has its place
   warn_of_decision(record);
@@ -166,7 +167,13 @@ Result<> Manager::take_over(const MigrationId& migration, const std::string& fen
 
 void Manager::give_up(const MigrationId& migration, const std::string& source) {
   auto decided = take(migration, handover::Role::destination, handover::is_in_doubt, source);
-  if (decided) go_on_with(decided->record, handover::destination::TakenBack{}, std::move(decided->claim));
+  if (decided)
+    return go_on_with(decided->record, handover::destination::TakenBack{}, std::move(decided->claim));
+  // Mostly there was no doubt: what was refused here was taken back there.
+  if (decided.error().code != ErrorCode::not_found) {
+    spdlog::warn("{}: {} has its VM again, and it is not given up here: {}", short_form(migration), source,
+                 decided.error().message);
+  }
 }
 
 Result<> Manager::take_back(const MigrationId& migration, const std::string& fenced_host) {
@@ -183,20 +190,36 @@ Result<Manager::Decided> Manager::take(const MigrationId& migration, handover::R
                                        const std::string& fenced_host) {
   const auto nothing =
       fail(ErrorCode::not_found, fmt::format("nothing is in doubt on {} about this VM", edges_.host));
-  auto record = edges_.journal.find(migration, role);
-  if (!record) return fail(record.error());
-  if (!*record) return nothing;
+  const auto found = edges_.journal.find(migration, role);
+  if (!found) return fail(found.error());
+  if (!*found) return nothing;
   // Or it may be on its way back just now.
-  auto claim = claims_.claim((*record)->vm);
+  auto claim = claims_.claim((*found)->vm);
   if (!claim) {
     return fail(ErrorCode::refused,
-                fmt::format("a migration of {} is under way on {}", (*record)->vm_name, edges_.host));
+                fmt::format("a migration of {} is under way on {}", (*found)->vm_name, edges_.host));
   }
-  const auto newest = handover::record_in_force(edges_.journal, (*record)->vm, edges_.runtime_folder);
-  if (!newest) return fail(newest.error());
-  if (!*newest || (*newest)->epoch != (*record)->epoch || !needs_a_decision(**record)) return nothing;
+  // As it is now that nobody else decides.
+  auto record = handover::record_in_force(edges_.journal, (*found)->vm, edges_.runtime_folder);
+  if (!record) return fail(record.error());
+  const bool meant = *record && (*record)->migration == migration && (*record)->role == role;
+  if (!meant || !needs_a_decision(**record)) return nothing;
   if (auto named = is_peer((*record)->peer, fenced_host); !named) return fail(named.error());
   return Decided{std::move(**record), std::move(*claim)};
+}
+
+// The source's definition goes with its copy as soon as it hears of the decision.
+Result<> Manager::is_defined(const handover::Record& record) const {
+  // A VMM's VMs have none: they are made anew.
+  if (!record.vmm.empty()) return {};
+  const auto state = edges_.hypervisor.for_vms_of(record.vmm).state(record.vm);
+  if (!state) return fail(state.error());
+  if (*state != hypervisor::DomainState::absent) return {};
+  return fail(
+      ErrorCode::refused,
+      fmt::format("libvirt on {} has no definition of {} that could be started", edges_.host, record.vm_name),
+      fmt::format("define it here first (on {}: virsh dumpxml {}), or decide on {}", record.peer,
+                  record.vm_name, record.peer));
 }
 
 Result<std::vector<hypervisor::Finding>> Manager::check(const hypervisor::DomainDescription& domain,

@@ -79,6 +79,7 @@ class Manager {
   Result<Decided> take(const MigrationId& migration, handover::Role role,
                        bool (*needs_a_decision)(const handover::Record&), const std::string& fenced_host);
   Result<> take_over(const MigrationId& migration, const std::string& fenced_host);
+  Result<> is_defined(const handover::Record& record) const;
   /// What is in doubt here was decided at its source.
   void give_up(const MigrationId& migration, const std::string& source);
   void go_on_with(const handover::Record& record, handover::destination::Event event,

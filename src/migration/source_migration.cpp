@@ -100,7 +100,7 @@ void SourceMigration::cancel() {
 
 void SourceMigration::resolve() {
   mailbox_->post([this] {
-    resolved_ = std::holds_alternative<source::Relinquished>(state_);
+    resolved_ = resolved_ || std::holds_alternative<source::Relinquished>(state_);
     apply(source::Resolved{});
   });
 }

@@ -98,7 +98,10 @@ void Visitor::refuse(const Offer& offer, const Error& why) {
 }
 
 void Visitor::serve(const Ask& ask) {
-  note("ask", "done", audit::Keep::first);
+  if (ask.taken_back)
+    note("taken-back", "done", audit::Keep::some);
+  else
+    note("ask", "done", audit::Keep::first);
   tell_others_({link_.session().peer().host, {}, ask.migration});
   if (ask.taken_back) taken_back_(ask.migration, link_.session().peer().host);
   link_.send(verdict_of(ask.migration));

@@ -22,6 +22,14 @@ constexpr std::size_t kHead = kChunkHead;
 
 const Error kClosed{ErrorCode::unreachable, "the session is closed", ""};
 
+/// As of any link that is lost: however it was, the other end cannot be reached. What it sent may make no
+/// sense.
+Error loss_of(const Error& why) {
+  auto loss = why.in("the memory's connection is lost");
+  if (loss.code != ErrorCode::refused) loss.code = ErrorCode::unreachable;
+  return loss;
+}
+
 /// Its head, and room for exactly so many bytes.
 ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
   ByteBuffer chunk;
@@ -122,7 +130,7 @@ std::optional<std::uint64_t> StripedSender::total() const {
 void StripedSender::lose(const Error& why) {
   {
     const std::lock_guard lock(mutex_);
-    if (!lost_) lost_ = why.in("the memory's connection is lost");
+    if (!lost_) lost_ = loss_of(why);
   }
   close();
 }
@@ -204,7 +212,7 @@ void StripedReceiver::run(BulkInlet& inlet) {
 
 void StripedReceiver::lose(const Error& why) {
   const std::lock_guard lock(mutex_);
-  if (!lost_ && !closed_) lost_ = why.in("the memory's connection is lost");
+  if (!lost_ && !closed_) lost_ = loss_of(why);
   changed_.notify_all();
 }
 

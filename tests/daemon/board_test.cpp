@@ -58,6 +58,22 @@ TEST_F(BoardTest, AMigrationInDoubtStaysUnderWay) {
   EXPECT_THAT(*history_->list(0, ""), IsEmpty());
 }
 
+TEST_F(BoardTest, AnArrivalInDoubtIsThePastOnceItsVmIsMovedAgain) {
+  const auto doubted = arriving(report_of("web1", Phase::needs_attention, id_));
+  board_.publish(doubted);
+  auto other = report_of("web2", Phase::memory, MigrationId::random());
+  other.vm = VmId::random();
+  board_.publish(other);
+  EXPECT_THAT(board_.active(), SizeIs(2));
+  auto again = arriving(report_of("web1", Phase::memory, MigrationId::random()));
+  again.vm = doubted.vm;
+  board_.publish(again);
+  EXPECT_THAT(board_.active(), SizeIs(2));
+  EXPECT_EQ(board_.find("web1")->id(), again.id.text());
+  ASSERT_THAT(*history_->list(0, ""), SizeIs(1));
+  EXPECT_EQ(history_->list(0, "")->front().id(), id_.text());
+}
+
 TEST_F(BoardTest, BothEndsOfAMigrationWithinOneHostAreKeptApart) {
   board_.publish(report_of("web1", Phase::memory, id_));
   board_.publish(arriving(report_of("web1", Phase::prepare, id_)));

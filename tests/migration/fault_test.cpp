@@ -357,9 +357,9 @@ TEST_F(InDoubt, ADecisionAtTheSourceEndsItThereAsWell) {
   ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
   EXPECT_EQ(a.await_end(id).phase, Phase::failed);
   b.await("it is over", [&](const Report& now) { return now.id == id && now.phase == Phase::failed; });
-  EXPECT_EQ(record_there(id), "refused");
-  expect_runs_only_on(a);
+  // Not before that is over as well.
   expect_moves(a, b);
+  EXPECT_EQ(record_there(id), "refused");
 }
 
 TEST_F(InDoubt, ADecisionAtTheDestinationEndsTheStoppedCopy) {
@@ -373,11 +373,23 @@ TEST_F(InDoubt, ADecisionAtTheDestinationEndsTheStoppedCopy) {
   EXPECT_FALSE(b.daemon().resolve(id, "hosta"));
 }
 
+// With the decision the source's definition would go as well.
+TEST_F(InDoubt, WhereItIsNotDefinedNothingIsDecided) {
+  const auto id = come_into_doubt();
+  ASSERT_TRUE(b.hypervisor.undefine(web1.id));
+  const auto resolved = b.daemon().resolve(id, "hosta");
+  ASSERT_FALSE(resolved);
+  EXPECT_THAT(resolved.error().message, testing::HasSubstr("has no definition of web1"));
+  EXPECT_EQ(record_there(id), "in doubt");
+  EXPECT_EQ(*a.hypervisor.state(web1.id), DomainState::paused);
+}
+
 TEST_F(InDoubt, NobodyButTheSourceTakesItBack) {
   const auto id = come_into_doubt();
   ScenarioHost c("hostc", network, world, folder_);
   EXPECT_TRUE(ask_peer(c.edges(), "hostb", Ask{id, true}, Milliseconds(1000)));
   EXPECT_EQ(record_there(id), "in doubt");
+  EXPECT_TRUE(b.daemon().resolve(id, "hosta"));
 }
 
 TEST_F(InDoubt, WhatWasResolvedOverADeadLinkIsStillInDoubtThereAfterARestart) {
