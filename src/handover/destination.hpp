@@ -10,7 +10,7 @@
 /// The destination's half of the handover, as a pure state machine.
 ///
 ///   Reserved ─▶ Incoming ─▶ Loading ─▶ Started ─▶ Running ─▶ Done
-///       └──────────┴───────────┘           └────▶ InDoubt ─▶ Done, Refusing
+///       └──────────┴───────────┘           └────▶ InDoubt ─▶ Refusing
 ///                  ▼
 ///              Refusing ─▶ Refused
 ///
@@ -35,8 +35,8 @@ struct Refusing {
 struct Refused {
   Error why;
 };
-/// Committed, but the VM is not there: it may have run. The end, until a person decides, here or at the
-/// source.
+/// Committed, but the VM is not there: it may have run. The end, until a person decides: at the source, which
+/// tells, or here, which writes Done.
 struct InDoubt {
   Error why;
 };

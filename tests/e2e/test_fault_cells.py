@@ -7,8 +7,8 @@ import pytest
 from labkit import processes
 from labkit.clients import ForkMonitor
 
-from fault_matrix import (DESTINATION, ENDED, IN_DOUBT, KILL_SOURCE, LOST, SOURCE, Scene, cells, decide, make_anew, mend,
-                          where_it_is)
+from fault_matrix import (DESTINATION, ENDED, IN_DOUBT, KILL_DESTINATION, KILL_SOURCE, LOST, SOURCE, Scene, cells, decide,
+                          make_anew, mend, where_it_is)
 from test_faults import PATIENCE, is_good_on, is_whole, restart
 
 CHOSEN = cells(os.environ.get("VMIGRATE_FAULTS_SUITE", "quick"), int(os.environ.get("VMIGRATE_FAULTS_SEED", "1")))
@@ -34,7 +34,11 @@ def told_the_truth(scene, fault, outcome):
     code = scene.move.wait()
     if code == DONE:
         assert outcome != SOURCE, scene.move.said
+    if outcome == DESTINATION and fault.inflict is KILL_DESTINATION:
+        assert code == DONE, scene.move.said
     if outcome == SOURCE and fault.inflict is not KILL_SOURCE:
+        if scene.hold.name == "memory":
+            assert code == (CANCELLED if fault.name == "it is cancelled" else FAILED), scene.move.said
         assert code in (FAILED, CANCELLED, UNREACHABLE, NEEDS_ATTENTION), scene.move.said
         assert "runs on hosta" in scene.move.said or code == NEEDS_ATTENTION, scene.move.said
     for asked in scene.asked:
