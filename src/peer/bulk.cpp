@@ -22,11 +22,9 @@ constexpr std::size_t kHead = kChunkHead;
 
 const Error kClosed{ErrorCode::unreachable, "the session is closed", ""};
 
-/// As of any link that is lost: however it was, the other end cannot be reached. What it sent may make no
-/// sense.
 Error loss_of(const Error& why) {
   auto loss = why.in("the memory's connection is lost");
-  if (loss.code != ErrorCode::refused) loss.code = ErrorCode::unreachable;
+  loss.code = code_of_loss(why);
   return loss;
 }
 

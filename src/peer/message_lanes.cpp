@@ -87,12 +87,10 @@ void MessageLanes::run() {
   connection_.stream().say_goodbye();
   connection_.interrupt();
   if (is_closed()) return;
-  const bool refused = over.error().code == ErrorCode::refused;
-  events_.closed(Error{refused ? ErrorCode::refused : ErrorCode::unreachable,
-                       fmt::format("the link to {} is lost: {}", other_, over.error().message),
-                       over.error().hint.empty()
-                           ? fmt::format("check the network to {}, and migrated there", other_)
-                           : over.error().hint});
+  events_.closed(Error{
+      code_of_loss(over.error()), fmt::format("the link to {} is lost: {}", other_, over.error().message),
+      over.error().hint.empty() ? fmt::format("check the network to {}, and migrated there", other_)
+                                : over.error().hint});
 }
 
 /// Until nothing more can be said.

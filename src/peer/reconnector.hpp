@@ -19,6 +19,12 @@ struct Joined {
   std::uint64_t received = 0;  ///< by the other end: frames or chunks, of what this side has sent on it
 };
 
+/// What a connection that does not come back is reported as. What the other end has sent may make no sense;
+/// whatever else it was, a refusal to go on with a session that has gone say, the other end cannot be reached.
+inline ErrorCode code_of_loss(const Error& why) {
+  return why.code == ErrorCode::refused ? ErrorCode::refused : ErrorCode::unreachable;
+}
+
 /// Brings the connections of one session back when they are lost, as long as it may. The control connection
 /// is number 0, bulk connections count from 1; each has a thread that asks for it. Thread-safe.
 class Reconnector {

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include "peer/reconnector.hpp"
 #include "relayed_session.hpp"
 
 namespace vmigrate::peer {
@@ -119,6 +120,13 @@ TEST_F(Bulk, FailsOnBothEndsWhenOneOfItsConnectionsIsLost) {
   relay_->cut(2);
   EXPECT_FALSE(read_all(there_->bulk_receiver()));
   writer.join();
+}
+
+// The other daemon was started anew and turns the connection away: that is no lack of permission.
+TEST(CodeOfLoss, OnlyWhatMakesNoSenseIsNotTakenForAHostThatCannotBeReached) {
+  EXPECT_EQ(code_of_loss({ErrorCode::not_allowed, "", ""}), ErrorCode::unreachable);
+  EXPECT_EQ(code_of_loss({ErrorCode::failed, "", ""}), ErrorCode::unreachable);
+  EXPECT_EQ(code_of_loss({ErrorCode::refused, "", ""}), ErrorCode::refused);
 }
 
 TEST_F(Bulk, FailsOnBothEndsWhenTheLinkIsDead) {
