@@ -102,11 +102,12 @@ Result<> serve(const Configuration& configuration) {
   const Clock clock;
 
   // What this host has promised, what it has done, and who asked for it.
-  auto journal = handover::open_journal(configuration.paths.state + "/journal.db");
-  if (!journal) return fail(journal.error());
   const char* failpoint = std::getenv("VMIGRATE_FAILPOINT");  // NOLINT(concurrency-mt-unsafe): one thread yet
-  journal = with_failpoint(std::move(*journal), failpoint == nullptr ? "" : failpoint);
-  if (!journal) return fail(journal.error());
+  auto failpoints = Failpoints::parse(failpoint == nullptr ? "" : failpoint);
+  if (!failpoints) return fail(failpoints.error());
+  auto opened = handover::open_journal(configuration.paths.state + "/journal.db");
+  if (!opened) return fail(opened.error());
+  const auto journal = failpoints->around(std::move(*opened));
   auto history = open_history(configuration.paths.state + "/history.db");
   if (!history) return fail(history.error());
   Board board(**history);
@@ -114,8 +115,9 @@ Result<> serve(const Configuration& configuration) {
   trail->note(of_service("started"), audit::Keep::every);
 
   // The edges: what runs VMs, the networks they are on, the other hosts.
-  auto hypervisors = Hypervisors::create(configuration, **journal);
+  auto hypervisors = Hypervisors::create(configuration, *journal);
   if (!hypervisors) return fail(hypervisors.error());
+  auto& hypervisor = failpoints->around((*hypervisors)->all());
   announce::BridgeAnnouncer announcer;
   migration::StreamCarriers carriers;
   SystemThreads threads;
@@ -129,16 +131,16 @@ Result<> serve(const Configuration& configuration) {
   endpoint.turned_away = [trail](const peer::TurnedAway& who) {
     trail->note(entry_of(who), audit::Keep::some);
   };
-  peer::TlsDialer dialer(endpoint);
+  const auto dialer = failpoints->around(std::make_unique<peer::TlsDialer>(endpoint));
 
   migration::Timing timing;
   timing.reconnect = configuration.migration.reconnect_window;
   timing.reconnect_stopped = configuration.migration.stopped_window;
 
   // The migrations themselves; first those that an earlier life of this daemon left.
-  const migration::Edges edges{(*hypervisors)->all(),
-                               dialer,
-                               **journal,
+  const migration::Edges edges{hypervisor,
+                               *dialer,
+                               *journal,
                                announcer,
                                carriers,
                                clock,
@@ -157,20 +159,15 @@ Result<> serve(const Configuration& configuration) {
   if (auto recovered = manager.recover(); !recovered) return recovered;
 
   // Who may ask for them: other hosts, and people on this one.
-  auto listener = peer::Listener::create(
-      endpoint, configuration.listen.address, configuration.listen.port,
-      [&manager](std::unique_ptr<peer::Session> session) { manager.accept(std::move(session)); });
+  auto listener = peer::Listener::create(endpoint, configuration.listen.address, configuration.listen.port,
+                                         [&manager, &failpoints](std::unique_ptr<peer::Session> session) {
+                                           manager.accept(failpoints->around(std::move(session)));
+                                         });
   if (!listener) return fail(listener.error());
   Doctor doctor(
       configuration, manager, **paired, [&hypervisors] { return (*hypervisors)->version(); },
       [trail] { return trail->trouble(); });
-  Api api({configuration,
-           (*hypervisors)->all(),
-           manager,
-           board,
-           **history,
-           doctor,
-           {**paired, *pairing, *credentials}});
+  Api api({configuration, hypervisor, manager, board, **history, doctor, {**paired, *pairing, *credentials}});
   AuditedApi audited({api, trail, manager, configuration, **paired});
   auto server =
       control::Server::create({configuration.paths.control_socket, configuration.control.group}, audited);

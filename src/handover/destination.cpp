@@ -16,6 +16,7 @@ Step illegal(State state) {
 
 const Error kRestarted{ErrorCode::failed, "migrated was restarted on the destination during the migration",
                        "start the migration again"};
+const Error kTakenBack{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""};
 const Error kDifferentStream{ErrorCode::failed, "the memory that arrived is not what the source sent",
                              "start the migration again; if it happens twice, report it"};
 
@@ -36,6 +37,7 @@ struct BeforeFinish {
   Step operator()(const Failed& event) const { return refuse(event.why); }
   Step operator()(const AbortReceived& event) const { return refuse(event.why); }
   Step operator()(const LinkLost& event) const { return refuse(event.why); }
+  Step operator()(const TakenBack&) const { return refuse(kTakenBack); }
   Step operator()(const JournalFailed& event) const { return refuse(event.why); }
   Step operator()(const Restarted&) const { return refuse(kRestarted); }
   template <class Other>
@@ -51,6 +53,7 @@ struct WhileLoading {
   Step operator()(const Loaded&) const { return {Started{}, {record, resume}}; }
   Step operator()(const Failed& event) const { return {Refusing{event.why}, {discard}}; }
   Step operator()(const AbortReceived& event) const { return {Refusing{event.why}, {discard}}; }
+  Step operator()(const TakenBack&) const { return {Refusing{kTakenBack}, {discard}}; }
   Step operator()(const Restarted&) const { return {Refusing{kRestarted}, {discard}}; }
   // The source has promised; whether it still listens does not matter.
   Step operator()(const LinkLost&) const { return stay(Loading{}); }
@@ -64,6 +67,8 @@ struct WhileLoading {
 struct WhileStarted {
   Step operator()(const VcpusRun&) const { return {Running{}, {record, send_verdict}}; }
   Step operator()(const VmMissing& event) const { return {InDoubt{event.why}, {record, send_verdict}}; }
+  // The record keeps a restart from running it after all.
+  Step operator()(const TakenBack&) const { return {Refusing{kTakenBack}, {record, discard}}; }
   // The commit could not be written, so there is none, and the vCPUs were not resumed.
   Step operator()(const JournalFailed& event) const { return {Refusing{event.why}, {discard}}; }
   Step operator()(const Restarted&) const { return stay(Started{}, {resume}); }
@@ -87,6 +92,8 @@ struct WhileRunning {
   Step operator()(const LinkLost&) const { return stay(Running{}); }
   Step operator()(const Restarted&) const { return stay(Running{}); }
   Step operator()(const Failed&) const { return stay(Running{}); }
+  // Who decided that was sure that this host could not run it. It is not for a peer to end what runs.
+  Step operator()(const TakenBack&) const { return stay(Running{}); }
   template <class Other>
   Step operator()(const Other&) const {
     return illegal(Running{});
@@ -104,20 +111,21 @@ struct WhileRefusing {
   Step operator()(const Failed&) const { return stay(state); }
   Step operator()(const AbortReceived&) const { return stay(state); }
   Step operator()(const LinkLost&) const { return stay(state); }
+  Step operator()(const TakenBack&) const { return stay(state); }
+  // What can be written no more can still be thrown away, which is what keeps a restart from running it.
+  Step operator()(const JournalFailed&) const { return stay(state, {discard}); }
   template <class Other>
   Step operator()(const Other&) const {
     return illegal(state);
   }
 };
 
-const Error kTakenBack{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""};
-
 struct WhenFinal {
   State state;
   // Nobody knows whether it has run here, and it does not any more.
   Step operator()(const TakenBack&) const {
     if (!std::holds_alternative<InDoubt>(state)) return stay(state);
-    return {Refusing{kTakenBack}, {discard}};
+    return {Refusing{kTakenBack}, {record, discard}};
   }
   Step operator()(const FinishReceived&) const { return stay(state, {send_verdict}); }
   Step operator()(const AbortReceived&) const { return stay(state, {send_verdict}); }

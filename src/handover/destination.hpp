@@ -10,9 +10,9 @@
 /// The destination's half of the handover, as a pure state machine.
 ///
 ///   Reserved ─▶ Incoming ─▶ Loading ─▶ Started ─▶ Running ─▶ Done
-///       └──────────┴───────────┘           └────▶ InDoubt ─▶ Refusing
-///                  ▼
-///              Refusing ─▶ Refused
+///       └──────────┴───────────┘         ├─────▶ InDoubt
+///                  ▼                     ▼           │
+///              Refusing ─▶ Refused    Refusing ◀─────┘
 ///
 /// The write of Started is the commit point of the whole migration: before it this host may refuse at any
 /// time, for ever; after it, never, unless the source has the VM again by an administrator's word. The vCPUs
@@ -27,7 +27,7 @@ struct Started {};
 struct Running {};
 /// The source has removed its copy. The end.
 struct Done {};
-/// What has come in is being thrown away.
+/// What has come in is being thrown away. On record only if it had been committed.
 struct Refusing {
   Error why;
 };

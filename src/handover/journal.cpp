@@ -40,14 +40,16 @@ Result<source::State> source_state(const Record& record) {
 }
 
 Result<destination::State> destination_state(const Record& record) {
-  const std::array<destination::State, 6> recorded{destination::Reserved{}, destination::Started{},
-                                                   destination::Running{},  destination::Done{},
-                                                   destination::Refused{},  destination::InDoubt{}};
+  const std::array<destination::State, 7> recorded{
+      destination::Reserved{},
+      destination::Started{},
+      destination::Running{},
+      destination::Done{},
+      destination::Refusing{{ErrorCode::failed, record.result, ""}},
+      destination::Refused{{ErrorCode::failed, record.result, ""}},
+      destination::InDoubt{{ErrorCode::needs_attention, record.result, ""}}};
   for (const auto& state : recorded) {
-    if (name(state) != record.state) continue;
-    if (std::holds_alternative<destination::InDoubt>(state))
-      return destination::InDoubt{{ErrorCode::needs_attention, record.result, ""}};
-    return state;
+    if (name(state) == record.state) return state;
   }
   return unreadable<destination::State>(record);
 }
@@ -60,6 +62,11 @@ Result<std::uint64_t> Journal::last_epoch(const VmId& vm) {
 
 bool is_in_doubt(const Record& record) {
   return record.role == Role::destination && record.state == name(destination::State(destination::InDoubt{}));
+}
+
+bool is_taken_back(const Record& record) {
+  return record.role == Role::destination &&
+         record.state == name(destination::State(destination::Refusing{}));
 }
 
 Outcome outcome_of(const Record& record) {

@@ -48,6 +48,8 @@ Outcome outcome_of(const Record& record);
 
 /// Committed here and gone since: whether it has run, and whose it is, a person decides.
 bool is_in_doubt(const Record& record);
+/// Committed here, and the source's again by a person's word before it was known to run here.
+bool is_taken_back(const Record& record);
 
 /// The durable memory of promises. Thread-safe.
 class Journal {

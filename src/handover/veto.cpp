@@ -21,6 +21,13 @@ Error veto_of_what_is_in_doubt(const Record& latest) {
                   latest.peer, latest.vm_name)};
 }
 
+Error veto_of_what_was_taken_back(const Record& latest) {
+  return Error{ErrorCode::refused,
+               fmt::format("{} is {}'s again by an administrator's word, and what came here is being removed",
+                           latest.vm_name, latest.peer),
+               "if it stays so, look why: journalctl -u migrated"};
+}
+
 }  // namespace
 
 bool is_handed_over(const Record& latest) {
@@ -30,6 +37,7 @@ bool is_handed_over(const Record& latest) {
 
 std::optional<Error> veto_of_start(const Record& latest) {
   if (is_in_doubt(latest)) return veto_of_what_is_in_doubt(latest);
+  if (is_taken_back(latest)) return veto_of_what_was_taken_back(latest);
   // What has arrived here, or was about to, is not for this host to give away.
   if (latest.role == Role::destination) return std::nullopt;
   const auto state = source_state(latest);

@@ -7,6 +7,11 @@ void FakeScript::fail(FakeStep step, const Error& error, int times) {
   for (int i = 0; i < times; ++i) failures_[step].push_back(error);
 }
 
+void FakeScript::mend(FakeStep step) {
+  const std::lock_guard lock(mutex_);
+  failures_.erase(step);
+}
+
 void FakeScript::hold(FakeStep step) {
   const std::lock_guard lock(mutex_);
   held_.insert(step);

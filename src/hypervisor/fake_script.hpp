@@ -45,6 +45,8 @@ class FakeScript {
  public:
   /// The next `times` passes of this step fail.
   void fail(FakeStep step, const Error& error, int times = 1);
+  /// No pass of this step fails any more.
+  void mend(FakeStep step);
   /// Whoever comes to this step waits there until release().
   void hold(FakeStep step);
   void release(FakeStep step);

@@ -248,11 +248,18 @@ void DestinationMigration::on_link_stalled(const std::optional<Error>& why) {
 }
 
 void DestinationMigration::on_source_left(const SourceLeft& left) {
+  mailbox_->post([this, left] { take_note_of(left); });
+}
+
+void DestinationMigration::take_note_of(const SourceLeft& left) {
   const bool meant =
       left.host == record_.peer && (left.vm == record_.vm || left.migration == record_.migration);
-  if (!meant || !link_stalls_.is_stalled()) return;
-  on_link_lost(
-      {ErrorCode::unreachable, fmt::format("the link was lost, and {} has given it up", record_.peer), ""});
+  if (!meant) return;
+  if (link_stalls_.is_stalled()) {
+    on_link_lost(
+        {ErrorCode::unreachable, fmt::format("the link was lost, and {} has given it up", record_.peer), ""});
+  }
+  if (left.taken_back && begun_) apply(destination::TakenBack{});
 }
 
 void DestinationMigration::on_prepared() {
@@ -302,6 +309,8 @@ Result<> DestinationMigration::act(destination::Action action) {
 
 Result<> DestinationMigration::record(const destination::State& state) {
   if (std::holds_alternative<destination::Running>(state)) record_.result = as_text(hypervisor_answer_);
+  if (const auto* refusing = std::get_if<destination::Refusing>(&state))
+    record_.result = refusing->why.message;
   if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
   if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
   record_.state = destination::name(state);

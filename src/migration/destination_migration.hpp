@@ -22,6 +22,7 @@ struct SourceLeft {
   std::string host;
   std::optional<VmId> vm{};
   std::optional<MigrationId> migration{};
+  bool taken_back = false;  ///< an administrator has decided that the VM of this migration is the source's
 };
 
 /// One VM arriving at this host: from the offer to the verdict. handover::destination decides; this does what
@@ -47,10 +48,10 @@ class DestinationMigration {
   void on_hypervisor_message(ByteBuffer bytes);
   void on_link_lost(const Error& why);
   void on_link_stalled(const std::optional<Error>& why);
-  /// The source has given up the session of a migration of this VM, or of this migration. If the link stalls,
-  /// nobody will come back.
-  void on_source_left(const SourceLeft& left);
 
+  /// From any thread: the source has given up the session of a migration of this VM, or of this migration. If
+  /// the link stalls, nobody will come back.
+  void on_source_left(const SourceLeft& left);
   /// From any thread: lets run() return with everything left as it is, as if the daemon had died.
   void abandon();
 
@@ -73,6 +74,7 @@ class DestinationMigration {
   void announce_here();
   void discard_here();
   Result<> discard_leftover();
+  void take_note_of(const SourceLeft& left);
   void tell_source();
   void retry(std::function<void()> what);
 

@@ -169,10 +169,10 @@ void Manager::give_up(const MigrationId& migration, const std::string& source) {
   auto decided = take(migration, handover::Role::destination, handover::is_in_doubt, source);
   if (decided)
     return go_on_with(decided->record, handover::destination::TakenBack{}, std::move(decided->claim));
-  // Mostly there was no doubt: what was refused here was taken back there.
+  // Mostly there was no doubt: what was refused here was taken back there. And what is under way has heard
+  // it.
   if (decided.error().code != ErrorCode::not_found) {
-    spdlog::warn("{}: {} has its VM again, and it is not given up here: {}", short_form(migration), source,
-                 decided.error().message);
+    spdlog::info("{}: {} has its VM again: {}", short_form(migration), source, decided.error().message);
   }
 }
 
@@ -272,10 +272,8 @@ void Manager::accept(std::unique_ptr<peer::Session> session) {
   const std::string host = session->peer().host;
   Task task;
   task.peer = host;
-  task.visitor = std::make_shared<Visitor>(
-      edges_, claims_, std::move(session), version_, publish_,
-      [this](const SourceLeft& left) { tell_visitors(left); },
-      [this](const MigrationId& migration, const std::string& source) { give_up(migration, source); });
+  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
+                                           [this](const SourceLeft& left) { on_source_left(left); });
   auto visitor = task.visitor;
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
   // It may have been taken out since it has proved who it is, and before there was a task to be cut off.
@@ -316,11 +314,15 @@ void Manager::run(Task task, std::string name, std::function<void()> work) {
   });
 }
 
-void Manager::tell_visitors(const SourceLeft& left) {
-  const std::lock_guard lock(mutex_);
-  for (const auto& task : tasks_) {
-    if (task.visitor) task.visitor->on_source_left(left);
+void Manager::on_source_left(const SourceLeft& left) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& task : tasks_) {
+      if (task.visitor) task.visitor->on_source_left(left);
+      if (task.recovered) task.recovered->on_source_left(left);
+    }
   }
+  if (left.taken_back) give_up(*left.migration, left.host);
 }
 
 void Manager::release(Task& task) {

@@ -87,7 +87,7 @@ class Manager {
   /// Runs `work` on a thread of its own, named after what it does.
   void run(Task task, std::string name, std::function<void()> work);
   void release(Task& task);
-  void tell_visitors(const SourceLeft& left);
+  void on_source_left(const SourceLeft& left);
   void reap();
   std::shared_ptr<SourceMigration> find_source(const MigrationId& migration, std::string* peer);
 

@@ -71,7 +71,10 @@ void SourceMigration::note_link() {
 /// cannot be, it does so when it has waited long enough. Or it may be in doubt, as this host was until an
 /// administrator decided; if it cannot be told, it stays so.
 void SourceMigration::tell_that_it_is_over() {
-  (void)ask_peer(edges_, record_.peer, Ask{record_.migration, true}, edges_.timing.question);
+  const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration, true}, edges_.timing.question);
+  const auto* verdict = answer ? std::get_if<Verdict>(&*answer) : nullptr;
+  if (verdict != nullptr && verdict->outcome == handover::Outcome::running)
+    spdlog::error("{}: runs on {} as well: end one of the two", label(), record_.peer);
 }
 
 }  // namespace vmigrate::migration

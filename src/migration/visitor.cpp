@@ -9,13 +9,12 @@
 namespace vmigrate::migration {
 
 Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-                 Publish publish, TellOthers tell_others, TakenBack taken_back)
+                 Publish publish, TellOthers tell_others)
     : edges_(std::move(edges)),
       claims_(claims),
       version_(std::move(version)),
       publish_(std::move(publish)),
       tell_others_(std::move(tell_others)),
-      taken_back_(std::move(taken_back)),
       link_(std::move(session), mailbox_,
             {[this](ControlMessage message) {
                if (destination_) return destination_->on_message(message);
@@ -102,9 +101,13 @@ void Visitor::serve(const Ask& ask) {
     note("taken-back", "done", audit::Keep::some);
   else
     note("ask", "done", audit::Keep::first);
-  tell_others_({link_.session().peer().host, {}, ask.migration});
-  if (ask.taken_back) taken_back_(ask.migration, link_.session().peer().host);
-  link_.send(verdict_of(ask.migration));
+  tell_others_({link_.session().peer().host, {}, ask.migration, ask.taken_back});
+  const auto verdict = verdict_of(ask.migration);
+  if (ask.taken_back && verdict.outcome == handover::Outcome::running) {
+    spdlog::error("{}: was decided to be {}'s, and runs on {}: end one of the two", short_form(ask.migration),
+                  link_.session().peer().host, edges_.host);
+  }
+  link_.send(verdict);
 }
 
 void Visitor::serve(const Confirmed& confirmed) {

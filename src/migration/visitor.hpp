@@ -15,12 +15,10 @@ namespace vmigrate::migration {
 /// thread that calls run(); only an offer that is taken up lasts longer than a moment.
 class Visitor {
  public:
-  /// Tells the other visitors.
+  /// Tells all that arrives here, or has arrived.
   using TellOthers = std::function<void(const SourceLeft&)>;
-  /// That host has its VM again.
-  using TakenBack = std::function<void(const MigrationId&, const std::string& host)>;
   Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-          Publish publish, TellOthers tell_others, TakenBack taken_back);
+          Publish publish, TellOthers tell_others);
   ~Visitor();
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;
@@ -51,7 +49,6 @@ class Visitor {
   const std::string version_;
   const Publish publish_;
   const TellOthers tell_others_;
-  const TakenBack taken_back_;
   std::optional<ControlMessage> first_;
   bool lost_ = false;
   bool abandoned_ = false;

@@ -30,7 +30,7 @@ class Hold:
     failpoint: str = ""
 
 
-HOLDS = [
+PROMISES = [
     Hold("about to ask", "prepare", "hosta", "stop:before:preparing"),
     Hold("asked for", "prepare", "hosta", "stop:after:preparing"),
     Hold("about to reserve", "prepare", "hostb", "stop:before:reserved"),
@@ -45,6 +45,20 @@ HOLDS = [
     Hold("about to forget", "clean-up", "hosta", "stop:before:confirmed"),
     Hold("over", "clean-up", "hosta", "stop:after:confirmed"),
 ]
+# At messages, at bytes of the memory lane, and at what libvirt tells.
+BETWEEN = [
+    Hold("offered", "prepare", "hostb", "stop:before:receiving offer"),
+    Hold("prepared", "prepare", "hostb", "stop:before:prepared"),
+    Hold("connected", "prepare", "hosta", "stop:before:stream connected"),
+    Hold("some bytes sent", "memory", "hosta", "stop:after:sending byte 4000000"),
+    Hold("some bytes received", "memory", "hostb", "stop:before:receiving byte 4000000"),
+    Hold("asked to finish", "last pages", "hosta", "stop:before:finish requested"),
+    Hold("told to take over", "promised", "hostb", "stop:before:receiving finish"),
+    Hold("about to hear", "committed", "hosta", "stop:before:receiving verdict"),
+    Hold("ended", "clean-up", "hosta", "stop:before:ended"),
+    Hold("about to be thanked", "clean-up", "hostb", "stop:before:receiving confirmed"),
+]
+HOLDS = PROMISES + BETWEEN
 
 
 @dataclass
@@ -190,38 +204,51 @@ AT_THE_ENDS = ("about to ask", "about to reserve", "over")
 
 
 def by_hold(*outcomes, **at_the_ends):
-    """In the order of HOLDS but for AT_THE_ENDS; None where it cannot happen."""
-    holds = [hold.name for hold in HOLDS if hold.name not in AT_THE_ENDS]
-    assert len(outcomes) == len(holds)
-    named = dict(zip(holds, outcomes)) | {name.replace("_", " "): outcome for name, outcome in at_the_ends.items()}
-    return {name: (outcome,) if isinstance(outcome, str) else outcome for name, outcome in named.items() if outcome}
+    """In the order of PROMISES but for AT_THE_ENDS; None where it cannot happen."""
+    named = in_order([hold.name for hold in PROMISES if hold.name not in AT_THE_ENDS], outcomes)
+    return named | {name.replace("_", " "): (outcome,) for name, outcome in at_the_ends.items()}
+
+
+def between(*outcomes):
+    return in_order([hold.name for hold in BETWEEN], outcomes)
+
+
+def in_order(names, outcomes):
+    named = zip(names, outcomes, strict=True)
+    return {name: (outcome,) if isinstance(outcome, str) else outcome for name, outcome in named if outcome}
 
 
 S, D = SOURCE, DESTINATION
-EVERYWHERE = by_hold(*[D] * (len(HOLDS) - len(AT_THE_ENDS)))
+EVERYWHERE = by_hold(*[D] * (len(PROMISES) - len(AT_THE_ENDS)))
 KILL_SOURCE, KILL_DESTINATION = kill_daemon("hosta"), kill_daemon("hostb")
 # A daemon that is stopped about to promise does so before it hears of anything else.
 FAULTS = [
     Fault("the source's daemon is killed", KILL_SOURCE,
-          by_hold(S, S, S, S, S, EITHER, D, D, D, D, about_to_ask=S, over=D)),
+          by_hold(S, S, S, S, S, EITHER, D, D, D, D, about_to_ask=S, over=D) | between(S, S, S, S, S, S, D, D, D, D)),
     Fault("the destination's daemon is killed", KILL_DESTINATION,
-          by_hold(S, S, S, S, S, S, D, D, D, D, about_to_reserve=S)),
+          by_hold(S, S, S, S, S, S, D, D, D, D, about_to_reserve=S) | between(S, S, S, S, S, S, S, D, D, D)),
     Fault("the source's daemon stands still", stop_daemon("hosta"), by_hold(EITHER, S, S, S, EITHER, EITHER, D, D, D, D)),
     Fault("the destination's daemon stands still", stop_daemon("hostb"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, D)),
-    Fault("the source's QEMU is killed", kill_qemu("hosta"), by_hold(LOST, LOST, LOST, D, D, D, D, D, D, None)),
+    Fault("the source's QEMU is killed", kill_qemu("hosta"),
+          by_hold(LOST, LOST, LOST, D, D, D, D, D, D, None) | between(LOST, LOST, LOST, LOST, LOST, D, D, D, None, None)),
     Fault("the destination's QEMU is killed", kill_qemu("hostb"),
-          by_hold(None, None, S, S, S, (S, IN_DOUBT), IN_DOUBT, (IN_DOUBT, LOST), LOST, LOST)),
+          by_hold(None, None, S, S, S, (S, IN_DOUBT), IN_DOUBT, (IN_DOUBT, LOST), LOST, LOST) |
+          between(None, S, S, S, S, S, S, LOST, LOST, LOST)),
     Fault("the source's libvirtd is killed", restart_libvirtd("hosta"),
-          by_hold(EITHER, EITHER, S, EITHER, EITHER, EITHER, D, D, D, D)),
+          by_hold(EITHER, EITHER, S, EITHER, EITHER, EITHER, D, D, D, D) |
+          between(EITHER, EITHER, EITHER, S, S, EITHER, EITHER, D, D, D)),
     Fault("the destination's libvirtd is killed", restart_libvirtd("hostb"),
-          by_hold(EITHER, EITHER, S, S, S, EITHER, D, D, D, D)),
-    Fault("the link is cut for a second", cut_for_a_second, EVERYWHERE),
-    Fault("the link is cut for good", cut(), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
+          by_hold(EITHER, EITHER, S, S, S, EITHER, D, D, D, D) |
+          between(EITHER, EITHER, EITHER, S, S, S, EITHER, D, D, D)),
+    Fault("the link is cut for a second", cut_for_a_second, EVERYWHERE | between(*[D] * len(BETWEEN))),
+    Fault("the link is cut for good", cut(),
+          by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None) | between(S, S, S, S, S, S, D, D, None, None)),
     Fault("nothing comes from the source", cut("hosta"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
     # What the source sends arrives: silence is not failure.
     Fault("nothing comes from the destination", cut("hostb"), by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, None)),
     Fault("it is cancelled", ask("cancel", GUEST),
-          by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, D, about_to_reserve=S)),
+          by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, D, about_to_reserve=S) |
+          between(S, S, S, S, S, EITHER, EITHER, D, D, D)),
     Fault("the source's disk is full", fill_disk("hosta"), by_hold(S, S, S, S, D, D, D, D, D, D), small_disk("hosta")),
     Fault("the destination's disk is full", fill_disk("hostb"), by_hold(S, S, S, S, S, S, D, D, D, D), small_disk("hostb")),
     Fault("the guest shuts down", shut_guest_down,
@@ -236,12 +263,16 @@ CELLS = [(fault, hold) for fault in FAULTS for hold in HOLDS if hold.name in fau
 # Where the other host's word is what counts.
 ALSO_QUICK = {("the destination's QEMU is killed", "committed"), ("the link is cut for good", "committed"),
               ("nothing comes from the destination", "promised"), ("the source's libvirtd is killed", "promised"),
-              ("it is cancelled", "about to commit"), ("the destination's disk is full", "about to commit")}
+              ("it is cancelled", "about to commit"), ("the destination's disk is full", "about to commit"),
+              ("the source's daemon is killed", "some bytes sent"),
+              ("the destination's daemon is killed", "some bytes received"),
+              ("the destination's daemon is killed", "told to take over"), ("the source's daemon is killed", "about to hear")}
 
 
 def is_quick(fault, hold):
-    """Every fault while memory moves, each daemon killed at each of its promises, and a few more."""
-    dies_there = (fault.inflict, hold.host) in ((KILL_SOURCE, "hosta"), (KILL_DESTINATION, "hostb"))
+    """Every fault while memory moves, each daemon killed at each of its promises and in the middle of the memory, and a few
+    more."""
+    dies_there = hold not in BETWEEN and (fault.inflict, hold.host) in ((KILL_SOURCE, "hosta"), (KILL_DESTINATION, "hostb"))
     return hold.name == "memory" or dies_there or (fault.name, hold.name) in ALSO_QUICK
 
 

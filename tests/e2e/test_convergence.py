@@ -76,7 +76,7 @@ def test_it_is_paused_for_as_long_as_it_takes_when_asked_to(lab, busy):
 @pytest.fixture
 def restless(lab, add_guest):
     """Writes as fast as its processor lets it."""
-    yield add_guest("web1", dirty_rate=400_000, memory=384, checked=128)
+    yield add_guest("web1", dirty_rate=400_000, memory=256, checked=64)
     lab.link.shape(None)
 
 
@@ -105,7 +105,7 @@ def migration_parameters(host):
 
 def test_a_guest_that_may_be_slowed_converges(lab, restless):
     host = lab.host("hosta")
-    shape_to(lab, restless, 0.25)
+    shape_to(lab, restless, 0.4)
     with Started(host, "--max-slowdown", "80%") as move:
         highest = 0
         while move.process.poll() is None:

@@ -20,10 +20,9 @@ std::vector<State> all_states() {
 }
 
 std::vector<Event> all_events() {
-  return {Prepared{},   FinishReceived{true}, FinishReceived{false}, Loaded{},
-          Failed{kWhy}, AbortReceived{kWhy},  LinkLost{kWhy},        Discarded{},
-          VcpusRun{},   VmMissing{kWhy},      ConfirmedReceived{},   JournalFailed{kWhy},
-          Restarted{}};
+  return {Prepared{},          FinishReceived{true}, FinishReceived{false}, Loaded{},   Failed{kWhy},
+          AbortReceived{kWhy}, LinkLost{kWhy},       Discarded{},           VcpusRun{}, VmMissing{kWhy},
+          ConfirmedReceived{}, JournalFailed{kWhy},  Restarted{},           TakenBack{}};
 }
 
 bool has(const Step& step, Action action) {
@@ -63,7 +62,7 @@ TEST(DestinationMachine, EveryTransitionThereIs) {
         EXPECT_THAT(result.actions, IsEmpty());
       } else if (from != to) {
         static const std::set<std::pair<std::size_t, std::size_t>> kEdges{
-            {0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 5}, {0, 6}, {1, 6}, {2, 6}, {3, 6}, {6, 7}, {3, 8}};
+            {0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 5}, {0, 6}, {1, 6}, {2, 6}, {3, 6}, {6, 7}, {3, 8}, {8, 6}};
         EXPECT_TRUE(kEdges.contains({from, to})) << name(result.next);
       }
     }
@@ -84,14 +83,20 @@ TEST(DestinationMachine, VcpusAreResumedOnlyBehindTheDurableCommit) {
   }
 }
 
-TEST(DestinationMachine, OnceCommittedItNeverRefusesUnlessTheCommitWasNotWritten) {
+TEST(DestinationMachine, OnceCommittedItRefusesOnlyByDecisionOrIfTheCommitWasNotWritten) {
   for (const State& state : {State(Started{}), State(Running{}), State(Done{}), State(InDoubt{kWhy})}) {
     for (const Event& event : all_events()) {
       const bool commit_failed = is<Started>(state) && std::holds_alternative<JournalFailed>(event);
+      const bool decided =
+          (is<Started>(state) || is<InDoubt>(state)) && std::holds_alternative<TakenBack>(event);
       const Step result = step(state, event);
-      EXPECT_EQ(is<Refusing>(result.next) || is<Refused>(result.next), commit_failed)
+      EXPECT_EQ(is<Refusing>(result.next) || is<Refused>(result.next), commit_failed || decided)
           << name(state) << " + " << name(event);
-      EXPECT_EQ(has(result, discard), commit_failed);
+      EXPECT_EQ(has(result, discard), commit_failed || decided);
+      // A restart would run it.
+      if (decided) {
+        EXPECT_EQ(result.actions.front(), record);
+      }
     }
   }
 }

@@ -2,6 +2,7 @@
 // try works. "At no instant two" is checked by the fake world in every one of them.
 #include <gmock/gmock.h>
 
+#include "handover/veto.hpp"
 #include "migration/peer_link.hpp"
 #include "scenario.hpp"
 
@@ -404,6 +405,59 @@ TEST_F(InDoubt, WhatWasResolvedOverADeadLinkIsStillInDoubtThereAfterARestart) {
       b.await("doubt", [&](const Report& now) { return now.phase == Phase::needs_attention; });
   EXPECT_THAT(report.error->message, testing::HasSubstr("was committed to hostb"));
   expect_moves(a, b);
+}
+
+/// Committed, and the destination cannot run it: it tries on, and the source asks on.
+class NotResumedThere : public Scenario {
+ protected:
+  static constexpr int kAlways = 10'000;
+  void SetUp() override {
+    Scenario::SetUp();
+    b.hypervisor.script().fail(FakeStep::resume, kTrouble, kAlways);
+    id_ = start(a, b);
+    ASSERT_TRUE(b.hypervisor.script().reached(FakeStep::resume));
+  }
+  std::string record_there() {
+    return b.journal->find(id_, handover::Role::destination).value().value().state;
+  }
+  void expect_over_at_both() {
+    EXPECT_EQ(a.await_end(id_).phase, Phase::failed);
+    const auto report =
+        b.await("its end", [&](const Report& now) { return now.id == id_ && now.phase == Phase::failed; });
+    EXPECT_THAT(report.error->message, testing::HasSubstr("an administrator decided"));
+    b.hypervisor.script().mend(FakeStep::resume);
+    expect_runs_only_on(a);
+    expect_moves(a, b);
+    EXPECT_EQ(record_there(), "refused");
+  }
+
+  MigrationId id_;
+};
+
+TEST_F(NotResumedThere, ADecisionAtTheSourceEndsItThereAsWell) {
+  ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
+  expect_over_at_both();
+}
+
+TEST_F(NotResumedThere, ADecisionReachesADaemonThatWasRestarted) {
+  b.kill_daemon();
+  b.start_daemon();
+  ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
+  expect_over_at_both();
+}
+
+// What was to be removed is not run by a daemon that starts anew and does not know of the decision.
+TEST_F(NotResumedThere, ADecisionOutlivesTheDaemonThatHeardIt) {
+  b.hypervisor.script().fail(FakeStep::discard, kTrouble, kAlways);
+  ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
+  b.await("clean-up", [&](const Report& now) { return now.id == id_ && now.phase == Phase::clean_up; });
+  EXPECT_EQ(record_there(), "refusing");
+  EXPECT_TRUE(handover::veto_of_start(*b.journal, web1.id, ""));
+  b.kill_daemon();
+  b.hypervisor.script().mend(FakeStep::resume);
+  b.hypervisor.script().mend(FakeStep::discard);
+  b.start_daemon();
+  expect_over_at_both();
 }
 
 // --- What could not be written at the end of a migration, and comes up again after a restart

@@ -22,7 +22,7 @@ mtype = { no_move, sending, in_finish, returned };
 /* What libvirt says in Finish; what it is answered. */
 mtype = { nothing, succeeded, cancelled, loaded, not_loaded };
 /* What a daemon does next, or tries until it works. */
-mtype = { abort, answer, reclaim, remove, finish, confirm, resume, discard, record, tell };
+mtype = { abort, answer, reclaim, remove, finish, confirm, say_it_is_over, resume, record_removal, discard, record, tell };
 /* What a source may be told besides running, refused and in_doubt. Whose daemon is being killed. */
 mtype = { undecided, source, destination };
 
@@ -30,6 +30,12 @@ bool healed = false;         /* from now on nothing fails */
 bool holder_died = false;    /* the QEMU whose memory was the VM has died: no protocol brings it back */
 bool has_run_there = false;
 mtype killed = nothing;
+
+/* A person has decided whose the VM is: once, or again if the source's daemon died before it was on record. Who decides for the source has made sure that the destination cannot run
+ * it: has ended it there, or sees to it that it is not resumed until the destination has taken note (fenced). */
+bool decided = false;
+bool fenced = false;
+bool taken_back_sent = false;
 
 mtype source_state = preparing;
 mtype source_journal = preparing;
@@ -70,7 +76,7 @@ mtype verdict_sent = nothing;                                          /* to the
 /* The source may go on only while the VM has never run elsewhere: not beside another copy, and not after one. */
 inline run_source() {
   assert(destination_vm != vm_running);
-  assert(!has_run_there);
+  assert(!has_run_there || decided);
   source_vm = vm_running
 }
 
@@ -283,10 +289,30 @@ inline reclaim_here() {
 
 inline remove_here() { source_vm = vm_absent; source_state = confirmed; source_due = record }
 
+/* Whoever decides knows that it does not run there, and can only believe that it never did. */
+inline on_decision_here() {
+  decided = true; fenced = true;
+  if
+  :: destination_vm = vm_absent
+  :: true
+  fi;
+  source_state = reclaiming; answer_not_loaded()
+}
+
+/* It is said once. */
+inline say_that_it_is_over() {
+  source_due = nothing;
+  if
+  :: taken_back_sent = true
+  :: !healed
+  fi
+}
+
 inline record_source_end() {
   write(source_journal, source_state);
   if
   :: written && source_state == confirmed -> source_due = confirm
+  :: source_state == reclaimed && decided -> source_due = say_it_is_over
   :: else -> source_due = nothing
   fi
 }
@@ -324,17 +350,21 @@ active proctype Source() provided (killed != destination) {
        :: atomic { source_due == answer -> answer_not_loaded() }
        :: atomic { source_due == record -> record_source_end() }
        :: atomic { source_due == confirm -> send(confirmed_sent, true); source_due = nothing }
+       :: atomic { source_due == say_it_is_over -> say_that_it_is_over() }
        :: atomic { source_due == reclaim -> reclaim_here() }
        :: atomic { source_due == remove -> remove_here() }
        :: atomic { verdict != nothing -> on_verdict(verdict) }
        :: atomic { source_is_free && !source_is_final && !healed -> on_cancel() }
+       :: atomic { source_is_free && source_state == relinquished && source_vm != vm_absent &&
+                   destination_vm != vm_running && !decided -> on_decision_here() }
+       :: atomic { source_is_free && source_state == relinquished && fenced -> on_decision_here() }
        :: atomic { source_is_free && source_linked && (!healed || !destination_linked) -> on_source_link_lost() }
        :: atomic { source_is_free && verdict_sent != nothing && source_linked ->
             verdict = verdict_sent; take(verdict_sent, nothing) }
        :: atomic { source_is_free && finish_call != nothing -> on_finish_call() }
        :: atomic { source_is_free && move == returned && finish_call == nothing -> on_move_returned() }
 #ifndef NEVER_ASKS_MUTANT
-       :: atomic { source_is_free && source_state == relinquished -> ask_destination() }
+       :: atomic { source_is_free && source_state == relinquished && !fenced -> ask_destination() }
 #endif
        :: atomic { source_is_final && source_due == nothing && verdict == nothing -> end_source_session(); break }
        od;
@@ -388,11 +418,49 @@ inline resume_here() {
   destination_due = record
 }
 
+/* Who has decided does not look away before it is on record. */
+inline let_go() { fenced = fenced && source_journal != reclaimed }
+
 inline discard_here() {
   assert(destination_vm != vm_running);
+  let_go();
   destination_vm = vm_absent;
   destination_state = refused;
   destination_due = record
+}
+
+/* Somebody has decided for the source. What had been committed is not run any more, nor by a daemon that starts anew: the
+ * record is there for that one. If it cannot be written, the VM is removed all the same. */
+inline on_taken_back() {
+  if
+  :: destination_state == reserved || destination_state == incoming -> refuse()
+  :: (destination_state == started && destination_due == resume) || destination_state == in_doubt ->
+     destination_state = refusing; destination_due = record_removal
+  :: else
+  fi
+}
+
+inline record_the_removal() {
+#ifdef REMOVAL_NOT_RECORDED_MUTANT
+  let_go();
+#else
+  write(destination_journal, refusing);
+  if
+  :: written -> let_go()
+  :: else
+  fi;
+#endif
+  destination_due = discard
+}
+
+/* Somebody has made sure that the source cannot run it, and starts it from its disk. */
+inline on_decision_there() {
+  decided = true;
+  source_vm = vm_absent;
+  destination_state = done;
+  destination_journal = done;
+  destination_vm = vm_absent;
+  run_destination()
 }
 
 /* What cannot be written is told nevertheless, and written later. */
@@ -453,12 +521,13 @@ inline destination_dies() {
 #else
   :: destination_journal == started -> destination_due = resume
 #endif
+  :: destination_journal == refusing -> refuse()
   :: else
   fi
 }
 
 #define destination_is_free (destination_state != loading && !(destination_state == started && destination_due == nothing) \
-                             && destination_due != record && destination_due != tell)
+                             && destination_due != record && destination_due != tell && destination_due != record_removal)
 #define destination_is_settled (destination_is_final || (destination_state == running && !destination_linked))
 
 active proctype Destination() provided (killed != source) {
@@ -468,7 +537,11 @@ active proctype Destination() provided (killed != source) {
        do
        :: atomic { destination_state == loading -> load() }
        :: atomic { destination_state == started && destination_due == nothing -> commit() }
-       :: atomic { destination_due == resume -> resume_here() }
+       :: atomic { destination_due == resume && (!fenced || destination_vm == vm_absent) -> resume_here() }
+       /* It has not been heard: who decided does not let go before the VM has been ended there. */
+       :: atomic { destination_due == resume && fenced && source_state == reclaimed && source_due == nothing &&
+                   !taken_back_sent && destination_vm != vm_absent -> destination_vm = vm_absent }
+       :: atomic { destination_due == record_removal -> record_the_removal() }
        :: atomic { destination_due == discard -> discard_here() }
        :: atomic { destination_due == record -> record_destination() }
        :: atomic { destination_due == tell -> send_verdict() }
@@ -484,13 +557,18 @@ active proctype Destination() provided (killed != source) {
             :: destination_state == running -> destination_state = done; destination_due = record
             :: else
             fi }
+       :: atomic { destination_is_free && taken_back_sent -> take(taken_back_sent, false); on_taken_back() }
        :: atomic { destination_is_free && destination_linked && (!healed || !source_linked) ->
             on_destination_link_lost() }
        :: atomic { destination_is_settled && destination_due == nothing && !unwritten ->
             end_destination_session(); break }
        od;
 end_destination:
-       false
+       if
+       :: atomic { taken_back_sent -> take(taken_back_sent, false); on_taken_back() }
+       :: atomic { destination_state == in_doubt && destination_journal == in_doubt && !decided && source_vm != vm_running ->
+            on_decision_there() }
+       fi
      } unless {
        atomic { killed == destination -> killed = nothing; destination_dies() }
      }
@@ -504,7 +582,7 @@ active proctype Faults() provided (killed == nothing) {
   :: killed = source
   :: killed = destination
   /* A QEMU dies. */
-  :: atomic { source_vm != vm_absent -> source_vm = vm_absent; holder_died = holder_died || !committed }
+  :: atomic { source_vm != vm_absent -> source_vm = vm_absent; holder_died = holder_died || !committed || decided }
   :: atomic { destination_vm != vm_absent -> destination_vm = vm_absent; holder_died = holder_died || committed || about_to_commit }
   :: healed = true; break
   od

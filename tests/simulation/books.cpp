@@ -26,7 +26,9 @@ bool may_follow(Role role, const std::string& before, const std::string& after) 
       {"reserved", "refused"},
       {"started", "running"},
       {"started", "in doubt"},
-      {"in doubt", "refused"},
+      {"in doubt", "refusing"},
+      {"started", "refusing"},
+      {"refusing", "refused"},
       {"in doubt", "done"},
       {"running", "done"},
       // That it ran could not be written, and then the source said that it knew.
@@ -150,7 +152,7 @@ void Books::judge(Side side, const Record& record) {
   const auto before = state_of(side, record.migration, record.role).value_or("");
   // What was said not to be written, and is, may be followed by what follows what was there before.
   const bool unsure = unsure_ || stage_.chaos.is_journal_unsure(side);
-  if (!may_follow(record.role, before, record.state) && !unsure && record.migration != resolved_) {
+  if (!may_follow(record.role, before, record.state) && !unsure && !resolved_.contains(record.migration)) {
     stage_.world.violate(
         fmt::format("the journal of {} has '{}' after '{}'", name_of(side), record.state, before));
   }
@@ -168,7 +170,7 @@ void Books::judge(Side side, const Record& record) {
 void Books::judge_source(Side side, const Record& record, const std::string& before) {
   const auto there = state_of(other(side), record.migration, Role::destination).value_or("");
   const bool committed = there == "started" || there == "running" || there == "done" || there == "in doubt";
-  if (record.state == "reclaimed" && committed && !unsure_ && record.migration != resolved_)
+  if (record.state == "reclaimed" && committed && !unsure_ && !resolved_.contains(record.migration))
     stage_.world.violate(fmt::format("reclaimed on {}, and '{}' on the other", name_of(side), there));
   if (record.state == "reclaimed" && before == "relinquished" && there.empty())
     stage_.world.violate("reclaimed after the promise, of which the other host knows nothing");
@@ -187,9 +189,10 @@ void Books::judge_destination(Side side, const Record& record, const std::string
     stage_.world.violate(fmt::format("refused on {}, where it is still {}", name_of(side), to_string(state)));
   if (record.state == "refused" && before == "started" && !unsure_)
     stage_.world.violate(fmt::format("refused on {} after the commit", name_of(side)));
-  if (before == "in doubt" && record.state != before && record.migration != resolved_)
+  const bool decided = record.state == "refusing" || (before == "in doubt" && record.state != before);
+  if (decided && !resolved_.contains(record.migration))
     stage_.world.violate(
-        fmt::format("'{}' on {}, in doubt, and nobody has decided", record.state, name_of(side)));
+        fmt::format("'{}' on {} after '{}', and nobody has decided", record.state, name_of(side), before));
 }
 
 }  // namespace vmigrate::simulation

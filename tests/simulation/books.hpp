@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "handover/journal.hpp"
 #include "stage.hpp"
@@ -22,13 +23,13 @@ class Books {
   bool has_failed() const { return failed_; }
   /// One of `started` was, and is there: see docs/handover-model.md.
   bool was_unsure() const { return unsure_; }
-  void resolved(const MigrationId& migration) { resolved_ = migration; }
+  void resolved(const MigrationId& migration) { resolved_.insert(migration); }
+  std::optional<std::string> state_of(Side side, const MigrationId& migration, handover::Role role);
 
  private:
   friend class SimulatedJournal;
   Result<> write(Side side, const handover::Record& record);
   Result<> put(Side side, const handover::Record& record);
-  std::optional<std::string> state_of(Side side, const MigrationId& migration, handover::Role role);
   /// Rules of docs/handover-model.md about what may follow what.
   void judge(Side side, const handover::Record& record);
   void judge_source(Side side, const handover::Record& record, const std::string& before);
@@ -39,7 +40,7 @@ class Books {
   std::array<std::optional<handover::Record>, 2> held_back_;
   bool failed_ = false;
   bool unsure_ = false;
-  std::optional<MigrationId> resolved_;
+  std::set<MigrationId> resolved_;
 };
 
 }  // namespace vmigrate::simulation

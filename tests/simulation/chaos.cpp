@@ -75,7 +75,7 @@ std::string_view name_of(Fault fault) {
       "end VM here",      "end VM there",      "restart libvirtd",
       "call fails",       "call loses answer", "journal fails",
       "journal unsure",   "reboot host",       "cancel",
-      "start again",      "start back"};
+      "start again",      "start back",        "decide"};
   return kNames[static_cast<std::size_t>(fault)];
 }
 

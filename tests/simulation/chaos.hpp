@@ -31,8 +31,9 @@ enum class Fault {
   cancel,
   start_again,  ///< the administrator asks for the same move once more
   start_back,   ///< or for one in the other direction
+  decide,       ///< or ends the doubt of a source, having ended what the other host had
 };
-constexpr std::size_t kFaults = 20;
+constexpr std::size_t kFaults = 21;
 
 struct Planned {
   std::uint64_t point = 0;

@@ -122,6 +122,9 @@ class Schedule {
   void end_vm(Side side);
   void judge();
   void judge_doubt(Side side, const migration::Report& report);
+  void decide_something();
+  void decide_for_source(Side side, const MigrationId& migration);
+  void decide_for_destination(Side side, const MigrationId& migration);
   void judge_rest(Side holder);
   bool is_done(Side holder);
   std::optional<std::string> has_unfinished(Side side);
@@ -178,6 +181,7 @@ void Schedule::inflict(const Planned& planned, Side side) {
     case Fault::cancel: return host(side).cancel();
     case Fault::start_again: return a_.start_migration(keeps_);
     case Fault::start_back: return b_.start_migration(keeps_);
+    case Fault::decide: return decide_something();
   }
 }
 
@@ -230,14 +234,40 @@ void Schedule::restart_daemons() {
 void Schedule::judge_doubt(Side side, const migration::Report& report) {
   if (!excused_ && !books_.was_unsure())
     return world_.violate("in doubt for no reason: " + report.error->message);
-  // Who decides for this host has made sure that the other cannot run it, nor start it.
+  const Side there = other(side);
+  const bool in_doubt_there = books_.state_of(there, report.id, handover::Role::destination) == "in doubt";
+  if (in_doubt_there && world_.at(there).defined && scheduler_.random().one_in(2))
+    return decide_for_destination(there, report.id);
+  decide_for_source(side, report.id);
+  settle(kPatience);
+}
+
+void Schedule::decide_something() {
+  for (const Side side : {Side::a, Side::b}) {
+    for (const auto& report : host(side).reports()) {
+      if (report.phase == migration::Phase::needs_attention) return decide_for_source(side, report.id);
+    }
+  }
+}
+
+/// Who decides for this host has made sure that the other cannot run it, nor start it.
+void Schedule::decide_for_source(Side side, const MigrationId& migration) {
   world_.end(other(side), true);
   world_.undefine(other(side));
   world_.decide_for(side);
-  books_.resolved(report.id);
+  books_.resolved(migration);
   outcome_.decided = true;
-  host(side).resolve(report.id);
+  host(side).resolve(migration);
+}
+
+/// It is started again from its disk. The source's copy, which stands still, is for the source to end.
+void Schedule::decide_for_destination(Side side, const MigrationId& migration) {
+  world_.decide_for(side);
+  books_.resolved(migration);
+  outcome_.decided = true;
+  host(side).resolve(migration);
   settle(kPatience);
+  world_.boot(side);
 }
 
 void Schedule::judge_rest(Side holder) {

@@ -80,7 +80,7 @@ bool World::holds_newest(Side side) {
 
 void World::decide_for(Side side) {
   const auto& process = at(side).process;
-  if (process) newest_ = process->version;
+  newest_ = process ? process->version : newest_ + 1;
   lost_ = !process;
 }
 

@@ -66,7 +66,7 @@ class World {
   /// And so runs now, whatever it did before.
   bool was_booted() const { return booted_; }
   bool holds_newest(Side side);
-  /// A person has decided that this host's copy is the VM.
+  /// A person has decided that this host's copy is the VM, or what is on its disk if there is none.
   void decide_for(Side side);
 
   /// The first rule that was broken; what follows is of no interest.

@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 
 from .namespace import inside
 
@@ -224,6 +225,7 @@ class ForkMonitor(Watcher):
     def __init__(self, lab):
         self.nonces = {}  # by (address, sequence)
         self.newest = {}  # sequence by address
+        self.counted = Counter()  # numbers by address
         self.found = []  # (address, sequence)
         self.socket = inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.socket.bind(("10.78.0.1", FORK_PORT))
@@ -241,13 +243,14 @@ class ForkMonitor(Watcher):
     def judge(self, key, nonce):
         address, sequence = key
         newest = self.newest[address] = max(sequence, self.newest.get(address, 0))
+        self.counted[address] += key not in self.nonces
         # One that was booted anew begins far beyond: whoever still counts below it runs beside it.
         if self.nonces.setdefault(key, nonce) != nonce or sequence < newest - OVERTAKEN:
             self.found.append(key)
 
     def heard(self, address):
         """How many numbers came from a guest: none means that nothing was watched."""
-        return sum(sender == address for sender, _ in self.nonces)
+        return self.counted[address]
 
     def close(self):
         self.socket.close()
