@@ -248,6 +248,7 @@ void DestinationMigration::on_link_stalled(const std::optional<Error>& why) {
 }
 
 void DestinationMigration::on_source_left(const SourceLeft& left) {
+  if (left.taken_back && left.host == record_.peer && left.migration == record_.migration) taken_back_ = true;
   mailbox_->post([this, left] { take_note_of(left); });
 }
 
@@ -339,6 +340,8 @@ void DestinationMigration::finish_incoming() {
 }
 
 void DestinationMigration::resume_here() {
+  // It may have been said while this thread was loading or writing.
+  if (taken_back_) return apply(destination::TakenBack{});
   const auto state = hypervisor().state(record_.vm);
   if (!state) {
     spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -101,6 +102,7 @@ class DestinationMigration {
   LinkStalls link_stalls_;
   bool unwritten_ = false;  ///< the journal still has an earlier state
   bool abandoned_ = false;
+  std::atomic<bool> taken_back_ = false;  ///< see SourceLeft
 
   Finish finish_;
   ByteBuffer hypervisor_answer_;

@@ -48,9 +48,7 @@ void Visitor::abandon() {
 }
 
 void Visitor::on_source_left(const SourceLeft& left) {
-  mailbox_->post([this, left] {
-    if (destination_) destination_->on_source_left(left);
-  });
+  if (auto* arriving = arriving_.load()) arriving->on_source_left(left);
 }
 
 void Visitor::cut_off() {
@@ -86,6 +84,7 @@ void Visitor::serve(const Offer& offer) {
                 "see: vmigrate list"});
   }
   destination_.emplace(edges_, std::move(taken), std::move(claim), link_, mailbox_, publish_);
+  arriving_ = &*destination_;
   destination_->run();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -55,6 +56,7 @@ class Visitor {
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(edges_.threads);
   PeerLink link_;
   std::optional<DestinationMigration> destination_;
+  std::atomic<DestinationMigration*> arriving_ = nullptr;  ///< the same, for other threads
 };
 
 }  // namespace vmigrate::migration

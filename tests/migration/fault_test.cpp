@@ -450,7 +450,7 @@ TEST_F(NotResumedThere, ADecisionReachesADaemonThatWasRestarted) {
 TEST_F(NotResumedThere, ADecisionOutlivesTheDaemonThatHeardIt) {
   b.hypervisor.script().fail(FakeStep::discard, kTrouble, kAlways);
   ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
-  b.await("clean-up", [&](const Report& now) { return now.id == id_ && now.phase == Phase::clean_up; });
+  ASSERT_TRUE(b.hypervisor.script().reached(FakeStep::discard));
   EXPECT_EQ(record_there(), "refusing");
   EXPECT_TRUE(handover::veto_of_start(*b.journal, web1.id, ""));
   b.kill_daemon();
@@ -458,6 +458,23 @@ TEST_F(NotResumedThere, ADecisionOutlivesTheDaemonThatHeardIt) {
   b.hypervisor.script().mend(FakeStep::discard);
   b.start_daemon();
   expect_over_at_both();
+}
+
+// The thread that would hear of it is the one that loads.
+TEST_F(Scenario, ADecisionWhileTheDestinationLoadsIsHeardBeforeTheVmIsResumed) {
+  b.hypervisor.script().hold(FakeStep::load);
+  const auto id = start(a, b);
+  ASSERT_TRUE(b.hypervisor.script().reached(FakeStep::load));
+  network.set_judge(cut_at<Verdict>(LoopbackNetwork::Fate::cut_before));
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  network.await_cut();  // the destination has taken note, and says so
+  network.set_judge(nullptr);
+  network.heal();
+  b.hypervisor.script().release(FakeStep::load);
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  b.await("its end", [&](const Report& now) { return now.id == id && now.phase == Phase::failed; });
+  expect_runs_only_on(a);
+  expect_moves(a, b);
 }
 
 // --- What could not be written at the end of a migration, and comes up again after a restart

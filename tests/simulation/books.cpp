@@ -180,7 +180,8 @@ void Books::judge_source(Side side, const Record& record, const std::string& bef
 
 void Books::judge_destination(Side side, const Record& record, const std::string& before) {
   const auto there = state_of(other(side), record.migration, Role::source).value_or("");
-  if (record.state == "started" && before == "reserved" && there != "relinquished")
+  const bool promised = there == "relinquished" || resolved_.contains(record.migration);
+  if (record.state == "started" && before == "reserved" && !promised)
     stage_.world.violate(fmt::format("committed on {} without a promise: '{}'", name_of(side), there));
   const auto state = stage_.world.state(side);
   const auto newest = on_disk(side).last_epoch(record.vm);

@@ -245,7 +245,10 @@ void Schedule::judge_doubt(Side side, const migration::Report& report) {
 void Schedule::decide_something() {
   for (const Side side : {Side::a, Side::b}) {
     for (const auto& report : host(side).reports()) {
-      if (report.phase == migration::Phase::needs_attention) return decide_for_source(side, report.id);
+      if (report.phase != migration::Phase::needs_attention) continue;
+      // Whoever wants to decide looks at the other host first.
+      const auto there = books_.state_of(other(side), report.id, handover::Role::destination);
+      if (there != "running" && there != "done") return decide_for_source(side, report.id);
     }
   }
 }
