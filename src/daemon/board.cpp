@@ -6,16 +6,6 @@
 #include "daemon/report_proto.hpp"
 
 namespace vmigrate::daemon {
-namespace {
-
-bool is_about(const control::Migration& migration, const std::string& vm_or_id) {
-  // Shorter starts of an id are as likely a VM's name.
-  constexpr std::size_t shortest_id = 6;
-  return migration.vm() == vm_or_id || migration.vm_id() == vm_or_id ||
-         (vm_or_id.size() >= shortest_id && migration.id().starts_with(vm_or_id));
-}
-
-}  // namespace
 
 void Board::publish(const migration::Report& report) {
   const auto message = to_proto(report);
@@ -62,11 +52,9 @@ Result<control::Migration> Board::find(const std::string& vm_or_id) const {
       if (is_about(migration, vm_or_id)) return migration;
     }
   }
-  const auto past = history_.list(0, "");
+  auto past = history_.find(vm_or_id);
   if (!past) return fail(past.error());
-  for (const auto& migration : *past) {
-    if (is_about(migration, vm_or_id)) return migration;
-  }
+  if (*past) return std::move(**past);
   return fail(ErrorCode::not_found, fmt::format("no migration of '{}' is known here", vm_or_id),
               "see: vmigrate list, vmigrate history");
 }

@@ -13,6 +13,8 @@ namespace {
 // About a year of a busy host; a few megabytes.
 constexpr const char* kSchema = R"sql(
   PRAGMA journal_mode = WAL;
+  -- KiB. Otherwise 2 MiB of what is hardly ever read again.
+  PRAGMA cache_size = -256;
   PRAGMA synchronous = NORMAL;
   CREATE TABLE IF NOT EXISTS migrations (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -29,6 +31,7 @@ constexpr const char* kSchema = R"sql(
 )sql";
 
 constexpr std::uint32_t kMostRows = 10'000;
+constexpr int kShortestId = 6;
 
 using sqlite::bind_parameter;
 using sqlite::Database;
@@ -59,6 +62,25 @@ class SqliteHistory : public History {
         "?2");
     bind_parameter(statement, 1, vm);
     ::sqlite3_bind_int64(statement.get(), 2, std::min(limit == 0 ? kMostRows : limit, kMostRows));
+    return read(statement);
+  }
+
+  // All of the history at once would be tens of megabytes.
+  Result<std::optional<control::Migration>> find(const std::string& vm_or_id) override {
+    const std::lock_guard lock(mutex_);
+    const Statement statement = prepare(
+        "SELECT migration FROM migrations WHERE vm = ?1 OR vm_id = ?1"
+        " OR (length(?1) >= ?2 AND substr(id, 1, length(?1)) = ?1) ORDER BY number DESC LIMIT 1");
+    bind_parameter(statement, 1, vm_or_id);
+    ::sqlite3_bind_int(statement.get(), 2, kShortestId);
+    auto found = read(statement);
+    if (!found) return fail(found.error());
+    if (found->empty()) return std::nullopt;
+    return std::move(found->front());
+  }
+
+ private:
+  Result<std::vector<control::Migration>> read(const Statement& statement) {
     std::vector<control::Migration> migrations;
     std::size_t unreadable = 0;
     int status = ::sqlite3_step(statement.get());
@@ -76,7 +98,6 @@ class SqliteHistory : public History {
     return migrations;
   }
 
- private:
   Statement prepare(const char* text) { return sqlite::prepare(database_.get(), text); }
 
   tl::unexpected<Error> trouble(const std::string& what) {
@@ -88,6 +109,11 @@ class SqliteHistory : public History {
 };
 
 }  // namespace
+
+bool is_about(const control::Migration& migration, const std::string& vm_or_id) {
+  return migration.vm() == vm_or_id || migration.vm_id() == vm_or_id ||
+         (vm_or_id.size() >= kShortestId && migration.id().starts_with(vm_or_id));
+}
 
 Result<std::unique_ptr<History>> open_history(const std::string& path) {
   sqlite3* raw = nullptr;

@@ -161,6 +161,9 @@ TEST_F(BoardTest, TheEndIsToldAlsoWhenTheHistoryCannotBeWritten) {
    public:
     Result<> add(const control::Migration&) override { return fail(ErrorCode::failed, "disk full"); }
     Result<std::vector<control::Migration>> list(std::uint32_t, const std::string&) override {
+      return fail(ErrorCode::failed, "cannot list");
+    }
+    Result<std::optional<control::Migration>> find(const std::string&) override {
       return fail(ErrorCode::failed, "cannot read");
     }
   };

@@ -57,6 +57,28 @@ class HistoryTest : public testing::Test {
   const std::string path_ = folder_.file("history.db");
 };
 
+TEST_F(HistoryTest, FindsTheNewestThatIsMeant) {
+  const auto history = open();
+  for (const auto& entry : {migration("aaaaaa01"), migration("aaaaaa02"), migration("bbbbbb03", "db"),
+                            migration("cccccc04", "aaaaaa")}) {
+    ASSERT_TRUE(history->add(entry));
+  }
+  const auto found = [&](const std::string& what) {
+    const auto result = history->find(what);
+    EXPECT_TRUE(result) << result.error().message;
+    return result && *result ? (*result)->id() : "";
+  };
+  EXPECT_EQ(found("web1"), "aaaaaa02");
+  EXPECT_EQ(found("uuid of web1"), "aaaaaa02");
+  EXPECT_EQ(found("aaaaaa01"), "aaaaaa01");
+  EXPECT_EQ(found("aaaaaa0"), "aaaaaa02");
+  EXPECT_EQ(found("aaaaaa"), "cccccc04");  // by the VM's name
+  EXPECT_EQ(found("bbbbb"), "");           // too short for an id
+  EXPECT_EQ(found("bbbbbb"), "bbbbbb03");
+  EXPECT_EQ(found("%"), "");
+  EXPECT_EQ(found(""), "");
+}
+
 TEST_F(HistoryTest, SurvivesARestartWithEverythingInIt) {
   ASSERT_TRUE(open()->add(migration("m1")));
   const auto list = open()->list(10, "");

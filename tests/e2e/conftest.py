@@ -13,6 +13,25 @@ from labkit import Lab  # noqa: E402
 from moving import GUEST  # noqa: E402
 
 
+# Below the lab's folder, and how many lines of their ends say what has happened.
+LOGS = {"host?/migrated.log": 60, "host?/var/log/libvirt/libvirtd.log": 30, "host?/var/log/libvirt/qemu/*.log": 10,
+        "shared/*.serial": 30, "shared/*.console": 10}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure is told with the logs of the lab, which is gone before anybody could look at it."""
+    outcome = yield
+    report = outcome.get_result()
+    lab = item.funcargs.get("lab")
+    if not report.failed or lab is None:
+        return
+    for pattern, lines in LOGS.items():
+        for path in sorted(lab.folder.glob(pattern)):
+            said = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            report.sections.append((str(path.relative_to(lab.folder)), "\n".join(line[:300] for line in said)))
+
+
 @pytest.fixture(scope="module")
 def lab():
     """Both hosts up, in a folder of its own, so that a lab that somebody uses is left alone."""

@@ -109,8 +109,9 @@ def world(lab, guest, fork_monitor):
 
 def is_whole(guest):
     """Its memory is what it has written, and its disk what it has been told was written."""
-    assert guest.scan()["bad"] == 0
-    assert guest.ask_disk("scan")["bad"] == 0
+    memory, disk = guest.scan(), guest.ask_disk("scan")
+    assert memory["bad"] == 0, memory
+    assert disk["bad"] == 0, disk
 
 
 def is_good_on(lab, guest, name):
