@@ -62,7 +62,7 @@ def test_it_does_not_grow_with_the_number_of_moves(lab):
     vm.await_line("filled")
     # The least of ten: a daemon that has just been told of the end of a move may not have cleared up yet.
     least = {}
-    for number in range(1, 241):
+    for number in range(1, 301):
         source, destination = hosts if number % 2 else reversed(hosts)
         move(lab, "tiny", source.name, destination.name)
         for host in hosts:
@@ -72,6 +72,7 @@ def test_it_does_not_grow_with_the_number_of_moves(lab):
     vm.remove()
     for name, tens in least.items():
         memory, files, threads = zip(*(tens[ten] for ten in sorted(tens)), strict=True)
-        # Of the first 40 moves caches are filled. A KiB or two that each of the other 200 left behind would be seen.
-        assert memory[-1] - memory[3] < 400, (name, memory)
-        assert files[-1] <= files[3] and threads[-1] <= threads[3], (name, files, threads)
+        # The first hundred fill caches, and the heap breathes by some hundred KiB. What each of the other 200 left behind of
+        # its buffers and threads would be more.
+        assert memory[-1] - memory[9] < 1000, (name, memory)
+        assert files[-1] <= files[9] and threads[-1] <= threads[9], (name, files, threads)
