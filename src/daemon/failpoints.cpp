@@ -37,6 +37,11 @@ class FailingSender : public peer::BulkSender {
                                       [](std::size_t sum, ByteView part) { return sum + part.size(); });
     return point_->around_bytes("sending byte", sent_, size, [&] { return real_.write_parts(parts); });
   }
+  Result<> write_in_place(ByteBuffer buffer) override {
+    const auto size = buffer.size() - kHeadRoom;
+    return point_->around_bytes("sending byte", sent_, size,
+                                [&] { return real_.write_in_place(std::move(buffer)); });
+  }
   Result<> finish() override { return real_.finish(); }
   std::chrono::nanoseconds waited() const override { return real_.waited(); }
 

@@ -37,7 +37,9 @@ struct BeforeFinish {
   Step operator()(const Failed& event) const { return refuse(event.why); }
   Step operator()(const AbortReceived& event) const { return refuse(event.why); }
   Step operator()(const LinkLost& event) const { return refuse(event.why); }
-  Step operator()(const TakenBack&) const { return refuse(kTakenBack); }
+  Step operator()(const TakenBack&) const {
+    return refuse({ErrorCode::failed, "the source has its VM again", ""});
+  }
   Step operator()(const JournalFailed& event) const { return refuse(event.why); }
   Step operator()(const Restarted&) const { return refuse(kRestarted); }
   template <class Other>
@@ -112,7 +114,7 @@ struct WhileRefusing {
   Step operator()(const AbortReceived&) const { return stay(state); }
   Step operator()(const LinkLost&) const { return stay(state); }
   Step operator()(const TakenBack&) const { return stay(state); }
-  // What can be written no more can still be thrown away, which is what keeps a restart from running it.
+  // What cannot be written yet can still be thrown away.
   Step operator()(const JournalFailed&) const { return stay(state, {discard}); }
   template <class Other>
   Step operator()(const Other&) const {

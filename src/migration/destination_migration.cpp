@@ -196,6 +196,7 @@ void DestinationMigration::apply(const destination::Event& event) {
   for (const auto action : result.actions) {
     if (auto done = act(action); !done) {
       spdlog::error("{}: {}", label(), done.error().message);
+      unwritten_ = unwritten_ || handover::is_taken_back(record_);
       apply(destination::JournalFailed{done.error()});
       if (std::holds_alternative<destination::Running>(state_) || destination::is_final(state_))
         record_later();
@@ -260,7 +261,10 @@ void DestinationMigration::take_note_of(const SourceLeft& left) {
     on_link_lost(
         {ErrorCode::unreachable, fmt::format("the link was lost, and {} has given it up", record_.peer), ""});
   }
-  if (left.taken_back && begun_) apply(destination::TakenBack{});
+  if (!left.taken_back || !begun_) return;
+  // What has been committed may have been resumed, by a call whose answer was lost.
+  if (std::holds_alternative<destination::Started>(state_)) return resume_here();
+  apply(destination::TakenBack{});
 }
 
 void DestinationMigration::on_prepared() {
@@ -340,9 +344,10 @@ void DestinationMigration::finish_incoming() {
 }
 
 void DestinationMigration::resume_here() {
-  // It may have been said while this thread was loading or writing.
-  if (taken_back_) return apply(destination::TakenBack{});
   const auto state = hypervisor().state(record_.vm);
+  // That may have been said while this thread was loading, writing or asking. It is not for a peer to end
+  // what runs.
+  if (taken_back_ && (!state || *state != DomainState::running)) return apply(destination::TakenBack{});
   if (!state) {
     spdlog::warn("{}: cannot see the VM: {}", label(), state.error().message);
     return retry([this] { resume_here(); });
@@ -399,6 +404,8 @@ void DestinationMigration::announce_here() {
 }
 
 void DestinationMigration::discard_here() {
+  // As long as the journal says that it was committed, a restart runs it.
+  if (unwritten_ && handover::is_taken_back(record_)) (void)record(state_);
   // A migration of this life of the daemon that has no move has made nothing that could be left.
   const auto gone = move_ ? move_->discard() : recovered_by_ ? discard_leftover() : Result<>();
   if (!gone) {
@@ -412,6 +419,11 @@ Result<> DestinationMigration::discard_leftover() {
   // An earlier life of this daemon reserved it and did not commit it: what is left of that is stopped.
   const auto state = hypervisor().state(record_.vm);
   if (!state) return fail(state.error());
+  if (*state == DomainState::running && handover::is_taken_back(record_)) {
+    return fail(ErrorCode::needs_attention,
+                fmt::format("{} runs on {}, and was decided to be {}'s: end one of the two", record_.vm_name,
+                            edges_.host, record_.peer));
+  }
   if (*state == DomainState::running) {
     // Not this migration's doing, which never started it here; so it is none of its leftovers.
     spdlog::error(

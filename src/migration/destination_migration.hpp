@@ -23,7 +23,7 @@ struct SourceLeft {
   std::string host;
   std::optional<VmId> vm{};
   std::optional<MigrationId> migration{};
-  bool taken_back = false;  ///< an administrator has decided that the VM of this migration is the source's
+  bool taken_back = false;  ///< the source has its VM again; after its promise by an administrator's word only
 };
 
 /// One VM arriving at this host: from the offer to the verdict. handover::destination decides; this does what

@@ -103,8 +103,8 @@ void Visitor::serve(const Ask& ask) {
   tell_others_({link_.session().peer().host, {}, ask.migration, ask.taken_back});
   const auto verdict = verdict_of(ask.migration);
   if (ask.taken_back && verdict.outcome == handover::Outcome::running) {
-    spdlog::error("{}: was decided to be {}'s, and runs on {}: end one of the two", short_form(ask.migration),
-                  link_.session().peer().host, edges_.host);
+    spdlog::error("{}: was decided to be {}'s, and has run on {}: see that it does not run here",
+                  short_form(ask.migration), link_.session().peer().host, edges_.host);
   }
   link_.send(verdict);
 }

@@ -103,7 +103,7 @@ def test_the_daemons_come_and_go(lab, add_vm):
 
 # -- Memory that changes too fast
 
-# The link takes 4 MB of them a second.
+# 4 MB a second, and guests that write 16.
 TOO_FAST = ("--bandwidth", "32Mbit", "--max-pause", "50ms")
 PAGES_A_SECOND = 4000
 # Of which pages are written in proportion to how long it runs.

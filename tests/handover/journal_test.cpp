@@ -73,7 +73,7 @@ TEST_F(JournalTest, ForgetsWhatBothHostsHaveBroughtToItsEndWithTheNextMigration)
   for (const char* state : {"confirmed", "reclaimed"}) write(over, state, Role::source);
   write(over, "done", Role::destination);
   // The other host may not know yet.
-  for (const char* state : {"running", "refused", "started", "in doubt"})
+  for (const char* state : {"running", "refused", "started", "in doubt", "refusing"})
     write(asked_about, state, Role::destination);
   write(asked_about, "relinquished", Role::source);
   auto other = sample("confirmed");
@@ -164,21 +164,22 @@ TEST_F(JournalTest, ListsWhatIsLeftToDo) {
   for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
     ASSERT_TRUE(journal->write(sample(state)));
   }
-  for (const char* state : {"reserved", "started", "running", "done", "refused", "in doubt"}) {
+  for (const char* state : {"reserved", "started", "running", "done", "refusing", "refused", "in doubt"}) {
     ASSERT_TRUE(journal->write(sample(state, Role::destination)));
   }
   std::vector<std::string> left;
   const auto unfinished = journal->unfinished();
   ASSERT_TRUE(unfinished);
   for (const auto& record : *unfinished) left.push_back(record.state);
-  EXPECT_EQ(left, (std::vector<std::string>{"preparing", "relinquished", "reserved", "started", "in doubt"}));
+  EXPECT_EQ(left, (std::vector<std::string>{"preparing", "relinquished", "reserved", "started", "refusing",
+                                            "in doubt"}));
 }
 
 TEST_F(JournalTest, EveryRecordedStateIsReadBackAsItself) {
   for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
     EXPECT_EQ(name(*source_state(sample(state))), state);
   }
-  for (const char* state : {"reserved", "started", "running", "done", "refused", "in doubt"}) {
+  for (const char* state : {"reserved", "started", "running", "done", "refusing", "refused", "in doubt"}) {
     EXPECT_EQ(name(*destination_state(sample(state))), state);
   }
   EXPECT_EQ(source_state(sample("teleported")).error().code, ErrorCode::needs_attention);

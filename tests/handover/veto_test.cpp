@@ -52,6 +52,13 @@ TEST(Veto, WhatIsInDoubtIsNotStartedUntilAPersonDecides) {
   EXPECT_THAT(veto->hint, testing::HasSubstr("vmigrate resolve web1 --run-here --i-have-fenced hostb"));
 }
 
+TEST(Veto, WhatIsBeingRemovedBecauseAPersonDecidedIsNotStarted) {
+  const auto veto = veto_of_start(record_of(Role::destination, "refusing"));
+  ASSERT_TRUE(veto);
+  EXPECT_EQ(veto->message,
+            "web1 is hostb's again by an administrator's word, and what came here is being removed");
+}
+
 TEST(Veto, AStateOfANewerVersionIsNoYes) {
   const auto veto = veto_of_start(record_of(Role::source, "lent"));
   ASSERT_TRUE(veto);

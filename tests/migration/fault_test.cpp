@@ -460,6 +460,29 @@ TEST_F(NotResumedThere, ADecisionOutlivesTheDaemonThatHeardIt) {
   expect_over_at_both();
 }
 
+// With a full disk under the journal and a libvirtd that does not answer.
+TEST_F(NotResumedThere, ADecisionThatCouldNotBeWrittenIsWrittenBeforeTheNextTryToRemoveTheVm) {
+  auto& script = b.hypervisor.script();
+  script.hold(FakeStep::discard);
+  b.journal->fail_at("refusing");
+  ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
+  ASSERT_TRUE(script.reached(FakeStep::discard));
+  EXPECT_EQ(record_there(), "started");
+  b.journal->fail_at("");
+  script.fail(FakeStep::discard, kTrouble);
+  script.release(FakeStep::discard);
+  expect_over_at_both();
+  EXPECT_LT(world->position("hostb: journal refusing"), world->log().size());
+}
+
+// Whoever decided was wrong: it does not end what runs.
+TEST_F(NotResumedThere, AVmThatRunsAfterAllIsNotEndedByADecisionElsewhere) {
+  b.hypervisor.script().mend(FakeStep::resume);
+  b.await("running", [&](const Report& now) { return now.id == id_ && now.phase == Phase::completed; });
+  EXPECT_TRUE(ask_peer(a.edges(), "hostb", Ask{id_, true}, Milliseconds(1000)));
+  EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hostb"});
+}
+
 // The thread that would hear of it is the one that loads.
 TEST_F(Scenario, ADecisionWhileTheDestinationLoadsIsHeardBeforeTheVmIsResumed) {
   b.hypervisor.script().hold(FakeStep::load);

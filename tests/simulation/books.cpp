@@ -188,7 +188,7 @@ void Books::judge_destination(Side side, const Record& record, const std::string
   const bool present = state == DomainState::paused || state == DomainState::incoming;
   if (record.state == "refused" && present && newest && *newest == record.epoch)
     stage_.world.violate(fmt::format("refused on {}, where it is still {}", name_of(side), to_string(state)));
-  if (record.state == "refused" && before == "started" && !unsure_)
+  if (record.state == "refused" && before == "started" && !unsure_ && !resolved_.contains(record.migration))
     stage_.world.violate(fmt::format("refused on {} after the commit", name_of(side)));
   const bool decided = record.state == "refusing" || (before == "in doubt" && record.state != before);
   if (decided && !resolved_.contains(record.migration))
