@@ -76,7 +76,7 @@ def test_it_is_paused_for_as_long_as_it_takes_when_asked_to(lab, busy):
 @pytest.fixture
 def restless(lab, add_guest):
     """Writes as fast as its processor lets it."""
-    yield add_guest("web1", dirty_rate=400_000, memory=256, checked=64)
+    yield add_guest("web1", dirty_rate=400_000, memory=384, checked=128)
     lab.link.shape(None)
 
 
@@ -105,7 +105,7 @@ def migration_parameters(host):
 
 def test_a_guest_that_may_be_slowed_converges(lab, restless):
     host = lab.host("hosta")
-    shape_to(lab, restless, 0.4)
+    shape_to(lab, restless, 0.25)
     with Started(host, "--max-slowdown", "80%") as move:
         highest = 0
         while move.process.poll() is None:
@@ -136,6 +136,7 @@ def test_the_cap_is_kept_and_after_cancel_it_runs_at_full_speed(lab, restless):
         assert host.run(host.client_program, "cancel", "web1").returncode == 0
         assert move.process.wait(timeout=60) == 6, move.complaints()
     assert [host.name for host in restless.running_on] == ["hosta"]
-    assert pages_a_second(restless) > slow * 1.2
+    # Others on this machine can make it slower than it is, not faster.
+    assert max(pages_a_second(restless) for _ in range(3)) > slow * 1.2
     assert migration_parameters(host) == before
     assert restless.scan()["bad"] == 0
