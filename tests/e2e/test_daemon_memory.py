@@ -72,7 +72,7 @@ def test_it_does_not_grow_with_the_number_of_moves(lab):
     vm.remove()
     for name, tens in least.items():
         memory, files, threads = zip(*(tens[ten] for ten in sorted(tens)), strict=True)
-        # The first hundred fill caches, and the heap breathes by some hundred KiB. What each of the other 200 left behind of
-        # its buffers and threads would be more.
-        assert memory[-1] - memory[9] < 1000, (name, memory)
+        # Over 700 moves a daemon came to rest at 6 to 8 MB, by and by. What each of the last 200 left behind of its buffers and
+        # threads would be more than 10 KiB.
+        assert memory[-1] - memory[9] < 2048, (name, memory)
         assert files[-1] <= files[9] and threads[-1] <= threads[9], (name, files, threads)
