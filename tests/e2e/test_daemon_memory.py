@@ -61,17 +61,19 @@ def test_it_does_not_grow_with_the_number_of_moves(lab):
     vm = MicroVm(lab, "tiny", "memory_checker", 2048, 2000)
     vm.await_line("filled")
     # The least of ten: a daemon that has just been told of the end of a move may not have cleared up yet.
-    least = {}
-    for number in range(1, 301):
-        source, destination = hosts if number % 2 else reversed(hosts)
+    least = {host.name: [] for host in hosts}
+    for number in range(300):
+        source, destination = reversed(hosts) if number % 2 else hosts
         move(lab, "tiny", source.name, destination.name)
         for host in hosts:
-            tens = least.setdefault(host.name, {}).setdefault((number - 1) // 10, held(host))
-            least[host.name][(number - 1) // 10] = tuple(map(min, tens, held(host)))
+            if number % 10 == 0:
+                least[host.name].append(held(host))
+            else:
+                least[host.name][-1] = tuple(map(min, least[host.name][-1], held(host)))
     assert vm.scan()["bad"] == 0
     vm.remove()
     for name, tens in least.items():
-        memory, files, threads = zip(*(tens[ten] for ten in sorted(tens)), strict=True)
+        memory, files, threads = zip(*tens, strict=True)
         # Over 700 moves a daemon came to rest at 6 to 8 MB, by and by. What each of the last 200 left behind of its buffers and
         # threads would be more than 10 KiB.
         assert memory[-1] - memory[9] < 2048, (name, memory)
