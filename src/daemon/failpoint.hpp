@@ -22,19 +22,19 @@ class Failpoint {
   /// Does it, around which this point may be.
   template <class Do>
   auto around(std::string_view point, Do&& what) {
-    return around(byte_ == 0 && point == point_, std::forward<Do>(what));
+    return around_if(byte_ == 0 && point == point_, std::forward<Do>(what));
   }
   /// Moves `size` bytes of a lane, behind those that `moved` counts.
   template <class Do>
   auto around_bytes(std::string_view point, std::uint64_t& moved, std::uint64_t size, Do&& what) {
     const bool here = point == point_ && moved < byte_ && byte_ <= moved + size;
     moved += size;
-    return around(here, std::forward<Do>(what));
+    return around_if(here, std::forward<Do>(what));
   }
 
  private:
   template <class Do>
-  auto around(bool here, Do&& what) {
+  auto around_if(bool here, Do&& what) {
     if (here && !after_) reach();
     if constexpr (std::is_void_v<decltype(what())>) {
       what();

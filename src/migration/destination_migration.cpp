@@ -17,6 +17,14 @@ std::uint64_t microseconds(std::optional<MonotonicTime> from, std::optional<Mono
       std::chrono::duration_cast<std::chrono::microseconds>(*to - *from).count());
 }
 
+/// Why it does not run here, of a state that knows.
+const Error* reason(const destination::State& state) {
+  if (const auto* refusing = std::get_if<destination::Refusing>(&state)) return &refusing->why;
+  if (const auto* refused = std::get_if<destination::Refused>(&state)) return &refused->why;
+  if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) return &doubted->why;
+  return nullptr;
+}
+
 handover::Record first_record(const Offer& offer) {
   handover::Record record;
   record.migration = offer.migration;
@@ -249,19 +257,20 @@ void DestinationMigration::on_link_stalled(const std::optional<Error>& why) {
 }
 
 void DestinationMigration::on_source_left(const SourceLeft& left) {
-  if (left.taken_back && left.host == record_.peer && left.migration == record_.migration) taken_back_ = true;
-  mailbox_->post([this, left] { take_note_of(left); });
-}
-
-void DestinationMigration::take_note_of(const SourceLeft& left) {
   const bool meant =
       left.host == record_.peer && (left.vm == record_.vm || left.migration == record_.migration);
   if (!meant) return;
+  // At once: this migration's own thread may be loading.
+  if (left.taken_back) taken_back_ = true;
+  mailbox_->post([this] { source_has_left(); });
+}
+
+void DestinationMigration::source_has_left() {
   if (link_stalls_.is_stalled()) {
     on_link_lost(
         {ErrorCode::unreachable, fmt::format("the link was lost, and {} has given it up", record_.peer), ""});
   }
-  if (!left.taken_back || !begun_) return;
+  if (!taken_back_ || !begun_) return;
   // What has been committed may have been resumed, by a call whose answer was lost.
   if (std::holds_alternative<destination::Started>(state_)) return resume_here();
   apply(destination::TakenBack{});
@@ -314,10 +323,7 @@ Result<> DestinationMigration::act(destination::Action action) {
 
 Result<> DestinationMigration::record(const destination::State& state) {
   if (std::holds_alternative<destination::Running>(state)) record_.result = as_text(hypervisor_answer_);
-  if (const auto* refusing = std::get_if<destination::Refusing>(&state))
-    record_.result = refusing->why.message;
-  if (const auto* refused = std::get_if<destination::Refused>(&state)) record_.result = refused->why.message;
-  if (const auto* doubted = std::get_if<destination::InDoubt>(&state)) record_.result = doubted->why.message;
+  if (const auto* why = reason(state)) record_.result = why->message;
   record_.state = destination::name(state);
   // It is read at the source, which has a journal of its own.
   if (const auto written = edges_.journal.write(record_); !written)
@@ -416,7 +422,7 @@ void DestinationMigration::discard_here() {
 }
 
 Result<> DestinationMigration::discard_leftover() {
-  // An earlier life of this daemon reserved it and did not commit it: what is left of that is stopped.
+  // An earlier life of this daemon reserved it. Unless it committed it, what is left of that is stopped.
   const auto state = hypervisor().state(record_.vm);
   if (!state) return fail(state.error());
   if (*state == DomainState::running && handover::is_taken_back(record_)) {
@@ -441,8 +447,7 @@ void DestinationMigration::tell_source() {
   Verdict verdict;
   verdict.migration = record_.migration;
   verdict.outcome = destination::outcome(state_);
-  if (const auto* refused = std::get_if<destination::Refused>(&state_)) verdict.reason = refused->why.message;
-  if (const auto* doubted = std::get_if<destination::InDoubt>(&state_)) verdict.reason = doubted->why.message;
+  if (const auto* why = reason(state_)) verdict.reason = why->message;
   verdict.answer = hypervisor_answer_;
   verdict.arrival_microseconds = microseconds(finish_received_, arrived_);
   verdict.load_microseconds = microseconds(arrived_, loaded_);

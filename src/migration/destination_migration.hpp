@@ -23,7 +23,8 @@ struct SourceLeft {
   std::string host;
   std::optional<VmId> vm{};
   std::optional<MigrationId> migration{};
-  bool taken_back = false;  ///< the source has its VM again; after its promise by an administrator's word only
+  bool taken_back =
+      false;  ///< the source has its VM again; after its promise by an administrator's word only
 };
 
 /// One VM arriving at this host: from the offer to the verdict. handover::destination decides; this does what
@@ -75,7 +76,7 @@ class DestinationMigration {
   void announce_here();
   void discard_here();
   Result<> discard_leftover();
-  void take_note_of(const SourceLeft& left);
+  void source_has_left();
   void tell_source();
   void retry(std::function<void()> what);
 
