@@ -5,6 +5,8 @@ add_library(vmigrate_options INTERFACE)
 target_compile_options(vmigrate_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
 configure_file(${PROJECT_SOURCE_DIR}/src/vmigrate_version.hpp.in ${PROJECT_BINARY_DIR}/generated/vmigrate_version.hpp)
+# Enough for a backtrace; what a debugger wants besides is in the debug build, and costs every build a sixth of its time.
+target_compile_options(vmigrate_options INTERFACE $<$<CONFIG:RelWithDebInfo>:-g1>)
 target_include_directories(vmigrate_options INTERFACE
   ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/generated)
 target_link_libraries(vmigrate_options INTERFACE Threads::Threads)
@@ -22,7 +24,7 @@ function(vmigrate_test name)
   cmake_parse_arguments(PARSE_ARGV 1 test "" "" "SOURCES;USES;LABELS")
   add_executable(${name} ${test_SOURCES})
   target_link_libraries(${name} PRIVATE vmigrate_options ${test_USES} GTest::gmock GTest::gtest_main)
-  # A third of the time that compiling them takes goes into making them faster and easier to look into.
-  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1 -g1>)
+  # A third of the time that compiling them takes goes into making them faster.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 120 LABELS "${test_LABELS}")
 endfunction()
