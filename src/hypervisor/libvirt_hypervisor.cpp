@@ -8,6 +8,7 @@
 
 #include "hypervisor/checks.hpp"
 #include "hypervisor/domain_xml.hpp"
+#include "hypervisor/emulation.hpp"
 #include "hypervisor/incoming_move.hpp"
 #include "hypervisor/libvirt_link.hpp"
 #include "hypervisor/outgoing_move.hpp"
@@ -148,9 +149,14 @@ Result<DomainState> LibvirtHypervisor::state(const VmId& vm) {
 }
 
 Result<std::vector<Finding>> LibvirtHypervisor::check_outgoing(const DomainDescription& domain) {
+  const auto connection = link_->connection();
+  if (!connection) return fail(connection.error());
   Findings findings = check_it_runs(domain);
   append(findings, check_devices_can_leave(domain));
   append(findings, check_caches(domain));
+  const auto emulation = check_emulation(domain, connection->get());
+  if (!emulation) return fail(emulation.error());
+  append(findings, *emulation);
   if (const auto published = tokens_->publish(domain.id, domain.disks); !published) {
     findings.push_back({ErrorCode::refused,
                         "the storage cannot be proved to be shared: " + published.error().message,

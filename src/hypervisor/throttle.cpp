@@ -3,9 +3,8 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <libvirt/libvirt-qemu.h>
 
-#include "hypervisor/libvirt_handles.hpp"
+#include "hypervisor/monitor.hpp"
 
 namespace vmigrate::hypervisor {
 namespace {
@@ -26,14 +25,10 @@ Result<> set(virDomainPtr domain, const Throttle& wanted) {
       fmt::format(R"({{"execute":"migrate-set-parameters","arguments":{{"cpu-throttle-initial":{},)"
                   R"("cpu-throttle-increment":{},"max-cpu-throttle":{},"throttle-trigger-threshold":{}}}}})",
                   wanted.initial, wanted.increment, wanted.maximum, wanted.trigger);
-  char* said = nullptr;
-  if (::virDomainQemuMonitorCommand(domain, command.c_str(), &said,
-                                    VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT) != 0)
-    return fail(libvirt_error("setting how far QEMU may slow the VM"));
-  const auto answer = take_text(said);
-  // {"return":{},"id":"libvirt-7"} or {"id":"libvirt-7","error":{"class":"GenericError","desc":"..."}}
-  if (answer.find(R"("return")") != std::string::npos) return {};
-  return fail(ErrorCode::failed, "QEMU does not let how far it slows the VM be set: " + answer,
+  const auto answer = ask_monitor(domain, command);
+  if (!answer) return fail(answer.error());
+  if (answer->find(R"("return")") != std::string::npos) return {};
+  return fail(ErrorCode::failed, "QEMU does not let how far it slows the VM be set: " + *answer,
               "move it without --max-slowdown");
 }
 

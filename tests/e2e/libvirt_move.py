@@ -8,7 +8,9 @@ import subprocess
 import threading
 import time
 import uuid
+from xml.etree import ElementTree
 
+from labkit import domain
 from labkit.boot_block import make_boot_disk
 from labkit.lab import REPOSITORY
 
@@ -16,9 +18,10 @@ PROGRAM = os.path.join(os.environ.get("VMIGRATE_BUILD", REPOSITORY / "build/rele
                        "tests/hypervisor/hypervisor_host_agent")
 # Each wait is for an event; this only ends a test that hangs.
 PATIENCE = 60
+MEMORY = 64  # MiB
 
 GUEST_XML = """
-<domain type='{kind}'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<domain type='{kind}'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{cpu}
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
 <disk type='file' device='disk'><driver name='qemu' type='raw' cache='{cache}'/>
@@ -102,10 +105,12 @@ class Move:
         self.destination = Agent(self.destination_host, self.link)
 
     def define(self, start=True, transient=False, **changes):
-        settings = {"kind": "qemu", "machine": "q35", "cache": "none", "bridge": "br0", "cpu": "", "image": self.image,
+        settings = {"kind": "qemu", "memory": MEMORY, "machine": "q35", "cache": "none", "bridge": "br0", "cpu": "", "image": self.image,
                     "name": self.name, "uuid": self.uuid} | changes
         xml = self.folder / "guest.xml"
-        xml.write_text(GUEST_XML.format(**settings))
+        described = ElementTree.fromstring(GUEST_XML.format(**settings))
+        domain.add_tracked_memory(described, MEMORY)
+        xml.write_text(ElementTree.tostring(described, encoding="unicode"))
         if transient:
             self.source_host.virsh("create", str(xml))
             return

@@ -20,11 +20,11 @@ def make_flat_program(path):
     assemble(path, "-Wl,-e,flat_start", "-DLINES")
 
 
-def make_boot_disk(path):
-    """Assembles tests/guests/writer.S into the first 512 bytes of the raw disk `path`."""
+def make_boot_disk(path, *options):
+    """Assembles tests/guests/writer.S into the first 512 bytes of the raw disk `path`; with `options` for the compiler."""
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "program"
-        assemble(program, "-Wl,--oformat=binary")
+        assemble(program, "-Wl,--oformat=binary", *options)
         block = program.read_bytes()
     if len(block) != 512:
         raise LabError(f"the boot block has {len(block)} bytes")

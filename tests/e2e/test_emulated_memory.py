@@ -1,0 +1,67 @@
+"""What vmigrate refuses emulated VMs for, and what the lab's own guests are spared by, shown with two QEMUs alone."""
+
+import subprocess
+
+import pytest
+from benchkit.qmp import Monitor
+from labkit.boot_block import make_boot_disk
+from labkit.domain import tracked_size
+from labkit.processes import wait_until
+
+PATIENCE = 60
+MEMORY = 64  # MiB
+# Few enough pages for the emulation to remember how to write to all of them.
+WRITTEN = "-DEND=0x170000"
+
+
+class Qemu:
+    def __init__(self, folder, name, size, *arguments):
+        self.serial = folder / f"{name}.serial"
+        self.process = subprocess.Popen(
+            ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-m", f"size={size}B",
+             "-drive", f"file={folder / 'writer.img'},format=raw,snapshot=on", "-serial", f"file:{self.serial}",
+             "-qmp", f"unix:{folder / name}.qmp,server=on,wait=off", *arguments])
+        self.monitor = Monitor(folder / f"{name}.qmp", lambda: self.process.poll() is None)
+
+    def passes(self):
+        """(passes of the writer since this QEMU runs it, those in which a page was not as it had left it)."""
+        said = self.serial.read_bytes()
+        return len(said), said.count(b"!")
+
+    def goes_on(self):
+        """Until it has looked at every page."""
+        before, _ = self.passes()
+        wait_until(lambda: self.passes()[0] > before + 2, PATIENCE, "the guest to write")
+
+    def is_fixed(self):
+        return self.monitor.run("query-version")["qemu"]["major"] >= 9
+
+    def migration(self):
+        return self.monitor.run("query-migrate")
+
+    def end(self):
+        self.monitor.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.mark.parametrize("size", [MEMORY << 20, tracked_size(MEMORY)], ids=["a multiple of 256 KiB", "the lab's"])
+def test_qemu_keeps_what_an_emulated_guest_writes(tmp_path, size):
+    make_boot_disk(tmp_path / "writer.img", WRITTEN)
+    socket = f"unix:{tmp_path}/memory"
+    destination = Qemu(tmp_path, "destination", size, "-incoming", socket)
+    source = Qemu(tmp_path, "source", size)
+    try:
+        source.goes_on()
+        # What it writes is more than may be left at the end, so that it goes round until it is let go.
+        source.monitor.run("migrate-set-parameters", **{"max-bandwidth": 1 << 20, "downtime-limit": 10})
+        source.monitor.run("migrate", uri=socket)
+        wait_until(lambda: source.migration().get("ram", {}).get("dirty-sync-count", 0) > 3, PATIENCE, "a few rounds")
+        source.monitor.run("migrate-set-parameters", **{"downtime-limit": 2000})
+        wait_until(lambda: source.migration()["status"] == "completed", PATIENCE, "the end of the migration")
+        destination.goes_on()
+        assert (destination.passes()[1] == 0) == (source.is_fixed() or size == tracked_size(MEMORY))
+        assert source.passes()[1] == 0
+    finally:
+        source.end()
+        destination.end()
