@@ -198,7 +198,10 @@ std::vector<TomlKey> schema(Configuration* to) {
       section("hypervisor", {{"libvirt", parsed([to](const std::string& text) {
                                 return read_yes_or_no(text, &to->hypervisor.libvirt);
                               })},
-                             {"rpc_socket", into_string(&to->hypervisor.rpc_socket)}}),
+                             {"rpc_socket", into_string(&to->hypervisor.rpc_socket)},
+                             {"lossy_emulation", parsed([to](const std::string& text) {
+                                return read_yes_or_no(text, &to->hypervisor.lossy_emulation);
+                              })}}),
       section("migration", {{"max_pause", parsed([to](const std::string& text) {
                                return read_max_pause(text, &to->migration.max_pause);
                              })},

@@ -43,8 +43,9 @@ struct Configuration {
   trust::MoveRules send{trust::MoveRules::Direction::send};
   trust::MoveRules receive{trust::MoveRules::Direction::receive};
   struct {
-    bool libvirt = true;     ///< false: this host has only VMs of VMMs that register
-    std::string rpc_socket;  ///< of the libvirt daemon; empty: found
+    bool libvirt = true;           ///< false: this host has only VMs of VMMs that register
+    std::string rpc_socket;        ///< of the libvirt daemon; empty: found
+    bool lossy_emulation = false;  ///< true: emulated VMs are moved although QEMU may lose memory of theirs
   } hypervisor;
   struct {
     Milliseconds max_pause{300};

@@ -27,7 +27,10 @@ class LibvirtAndVmms : public Hypervisors {
                  std::unique_ptr<VmmHypervisor> vmms)
       : loop_(std::move(loop)),
         vmms_(std::move(vmms)),
-        libvirt_(*loop_, {configuration.hypervisor.rpc_socket, configuration.host.name, {}}),
+        libvirt_(*loop_, {configuration.hypervisor.rpc_socket,
+                          configuration.host.name,
+                          configuration.hypervisor.lossy_emulation,
+                          {}}),
         both_(libvirt_, *vmms_) {}
   hypervisor::Hypervisor& all() override { return both_; }
   Result<std::string> version() override { return libvirt_.version(); }

@@ -17,6 +17,8 @@ struct LibvirtOptions {
   std::string socket;
   /// This host's name in findings. Empty: the system's.
   std::string host;
+  /// Emulated VMs are moved while they run, although QEMU may lose memory of theirs: see emulation.hpp.
+  bool lossy_emulation = false;
   /// Called on libvirt's event thread when libvirtd goes away: VMs may have changed in the meantime, and
   /// moves under way have failed. The next call connects again. Must not block or call back. May be empty.
   std::function<void()> connection_lost;
@@ -50,6 +52,7 @@ class LibvirtHypervisor : public Hypervisor {
 
  private:
   const std::string host_;
+  const bool lossy_emulation_;
   const std::shared_ptr<LibvirtLink> link_;
   const std::shared_ptr<StorageTokens> tokens_;
 };

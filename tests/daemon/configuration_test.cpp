@@ -41,12 +41,26 @@ std::string host_name() {
 std::string all_of(const Configuration& configuration) {
   const auto& c = configuration;
   std::string text;
-  for (const auto& part :
-       {c.host.name, c.listen.address, std::to_string(c.listen.port), c.tls.certificate, c.tls.key, c.tls.ca,
-        c.paths.control_socket, c.paths.vmm_socket, c.paths.runtime, c.paths.state, c.control.group,
-        std::string(c.hypervisor.libvirt ? "yes" : "no"), c.hypervisor.rpc_socket,
-        to_string(c.migration.max_pause), to_string(c.migration.bandwidth), to_string(c.migration.memory),
-        to_string(c.migration.reconnect_window), to_string(c.migration.stopped_window), c.log.level}) {
+  for (const auto& part : {c.host.name,
+                           c.listen.address,
+                           std::to_string(c.listen.port),
+                           c.tls.certificate,
+                           c.tls.key,
+                           c.tls.ca,
+                           c.paths.control_socket,
+                           c.paths.vmm_socket,
+                           c.paths.runtime,
+                           c.paths.state,
+                           c.control.group,
+                           std::string(c.hypervisor.libvirt ? "yes" : "no"),
+                           c.hypervisor.rpc_socket,
+                           std::string(c.hypervisor.lossy_emulation ? "yes" : "no"),
+                           to_string(c.migration.max_pause),
+                           to_string(c.migration.bandwidth),
+                           to_string(c.migration.memory),
+                           to_string(c.migration.reconnect_window),
+                           to_string(c.migration.stopped_window),
+                           c.log.level}) {
     text += part + "|";
   }
   for (const auto& [name, peer] : c.peers) text += name + "=" + peer.address + "|";
@@ -57,7 +71,7 @@ TEST(Configuration, AnEmptyFileHasEveryDefault) {
   EXPECT_EQ(all_of(parse("")), host_name() +
                                    "|0.0.0.0|16510||||/run/vmigrate/migrated.sock|"
                                    "/run/vmigrate/vmms.sock|/run/vmigrate|/var/lib/vmigrate|libvirt|"
-                                   "yes||300 ms|0 B/s|128 MiB|1 min 0 s|3.0 s|info|");
+                                   "yes||no|300 ms|0 B/s|128 MiB|1 min 0 s|3.0 s|info|");
 }
 
 TEST(Configuration, EveryOptionIsTakenOver) {
@@ -81,6 +95,7 @@ TEST(Configuration, EveryOptionIsTakenOver) {
     [hypervisor]
     libvirt = "no"
     rpc_socket = "/a/libvirt-sock"
+    lossy_emulation = "yes"
     [migration]
     max_pause = "1.5s"
     bandwidth = "2Gbit"
@@ -94,7 +109,7 @@ TEST(Configuration, EveryOptionIsTakenOver) {
   )");
   EXPECT_EQ(all_of(configuration),
             "hosta|10.0.0.1|4000|/a/host.pem|/a/host.key|/a/ca.pem|/a/sock|/a/vmms|/a/run|/a/state|kvm|"
-            "no|/a/libvirt-sock|1.5 s|250 MB/s|64.0 MiB|30.0 s|2.0 s|debug|"
+            "no|/a/libvirt-sock|yes|1.5 s|250 MB/s|64.0 MiB|30.0 s|2.0 s|debug|"
             "hostb=10.0.0.2:16510|");
 }
 
@@ -144,6 +159,7 @@ TEST(Configuration, ThePackagedFileAndTheManualHaveEveryOption) {
                                    "hosts",
                                    "libvirt",
                                    "rpc_socket",
+                                   "lossy_emulation",
                                    "max_pause",
                                    "bandwidth",
                                    "memory",

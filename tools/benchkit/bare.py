@@ -70,7 +70,7 @@ def command_line(guest):
     described = ET.fromstring(domain.describe(guest))
     kernel, initramfs = guest.boot_files
     return ["qemu-system-x86_64", "-name", guest.name, "-machine", f"{guest.settings['machine']},accel=tcg",
-            "-cpu", "qemu64", "-m", f"size={domain.tracked_size(guest.settings['memory'])}B", "-smp", str(guest.settings["vcpus"]),
+            "-cpu", "qemu64", "-m", str(guest.settings["memory"]), "-smp", str(guest.settings["vcpus"]),
             "-nodefaults", "-no-user-config", "-display", "none", "-kernel", str(kernel), "-initrd", str(initramfs),
             "-append", described.findtext("os/cmdline"),
             "-blockdev", f"file,node-name=file,filename={guest.disk},cache.direct=on",

@@ -22,7 +22,7 @@ def describe(guest):
     text(processor, "model", "qemu64")
     ET.SubElement(root, "clock", offset="utc")
     add_devices(ET.SubElement(root, "devices"), guest)
-    if settings["kind"] != "kvm":
+    if settings["kind"] != "kvm" and guest.lab.tracked:
         add_tracked_memory(root, settings["memory"])
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
@@ -46,7 +46,7 @@ def add_system(root, guest):
 
 def tracked_size(mebibytes):
     """
-    The size in bytes of an emulated guest's memory. Before 9.0 QEMU loses pages of such a guest when it migrates: it
+    The size in bytes of an emulated guest's memory that QEMU keeps. Before 9.0 QEMU loses pages of such a guest when it migrates: it
     collects what is dirty 64 pages at a time, and there forgets to tell the emulation, which goes on writing to them
     without a mark (QEMU's commit 03bfc2188f). Memory that is not a multiple of these 256 KiB it collects page by page,
     and does tell. 8 KiB less is the nearest size that QEMU takes.

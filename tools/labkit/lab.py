@@ -22,8 +22,11 @@ CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "
 
 
 class Lab:
-    def __init__(self, folder=None, build=None, certified=True):
-        """`certified`: the hosts have certificates of an authority, and know each other; else they know nobody."""
+    def __init__(self, folder=None, build=None, certified=True, tracked=True):
+        """
+        `certified`: the hosts have certificates of an authority, and know each other; else they know nobody.
+        `tracked`: QEMU loses nothing of emulated guests (domain.tracked_size); else they have memory as everybody's have.
+        """
         self.folder = Path(folder or os.environ.get("VMIGRATE_LAB", DEFAULT_FOLDER)).absolute()
         build = Path(build or os.environ.get("VMIGRATE_BUILD", REPOSITORY / "build/release")).absolute()
         # Several labs in different folders can run at once: their namespaces are told apart by this.
@@ -35,6 +38,7 @@ class Lab:
         self.shared = self.folder / "shared"
         self.link = MigrationLink(self)
         self.certified = certified
+        self.tracked = tracked
 
     def host(self, name):
         if name not in self.hosts:
@@ -67,7 +71,7 @@ class Lab:
             if self.certified:
                 certificates.make_authority(self.folder / "authority")
             for host in self.hosts.values():
-                host.prepare(self.folder / "authority" if self.certified else None)
+                host.prepare(self.folder / "authority" if self.certified else None, lossy_emulation=not self.tracked)
             with mount_points.kept(OWN_FOLDERS):
                 for host in self.hosts.values():
                     host.start_holder()
