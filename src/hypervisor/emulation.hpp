@@ -1,25 +1,24 @@
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include <libvirt/libvirt.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "hypervisor/domain.hpp"
 
-/// Before 9.0 QEMU loses memory of a VM that it emulates and migrates while it runs. What is dirty it
-/// collects 64 pages at a time, where a block of memory is a multiple of them, and there it forgets to tell
-/// the emulation, which goes on writing to these pages without a mark (fixed by QEMU's commit 03bfc2188f,
-/// "physmem: Fix migration dirty bitmap coherency with TCG memory access"). A VM on KVM is not concerned.
+/// Before 9.0 QEMU can lose memory of a VM that it emulates and migrates while it runs: it collects what is
+/// dirty 64 pages at a time, and there forgets to tell the emulation, which goes on writing to these pages
+/// without a mark. Fixed by QEMU's commit 03bfc2188f, "physmem: Fix migration dirty bitmap coherency with TCG
+/// memory access". On KVM the kernel marks them.
 namespace vmigrate::hypervisor {
 
-/// Whether a VM that QEMU emulates keeps all of its memory, by QEMU's answers to `query-version`
-/// (qapi/control.json) and `query-memory-size-summary` (qapi/machine.json). Not where they are not
-/// understood.
-bool keeps_emulated_memory(const std::string& version, const std::string& memory);
+/// By what `query-version` returns (qapi/control.json); also where that is not understood.
+bool loses_emulated_memory(const nlohmann::json& version);
 
-/// Refuses a running, emulated VM whose QEMU would lose its memory. Fails where it could not be asked.
-Result<std::vector<Finding>> check_emulation(const DomainDescription& domain, virConnectPtr connection);
+/// Refuses such a VM, paused or not: it can be resumed by hand at any moment. Fails where QEMU could not be
+/// asked.
+Result<std::vector<Finding>> check_emulation(const DomainDescription& domain, virDomainPtr running);
 
 }  // namespace vmigrate::hypervisor

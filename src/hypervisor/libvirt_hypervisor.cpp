@@ -150,13 +150,15 @@ Result<DomainState> LibvirtHypervisor::state(const VmId& vm) {
 }
 
 Result<std::vector<Finding>> LibvirtHypervisor::check_outgoing(const DomainDescription& domain) {
-  const auto connection = link_->connection();
-  if (!connection) return fail(connection.error());
   Findings findings = check_it_runs(domain);
   append(findings, check_devices_can_leave(domain));
   append(findings, check_caches(domain));
-  if (!lossy_emulation_) {
-    const auto emulation = check_emulation(domain, connection->get());
+  if (findings.empty() && !domain.accelerated && !lossy_emulation_) {
+    const auto running = link_->find(domain.id);
+    if (!running) return fail(running.error());
+    if (!*running)
+      return fail(ErrorCode::not_found, fmt::format("there is no VM {} on {}", domain.name, host_));
+    const auto emulation = check_emulation(domain, running->get());
     if (!emulation) return fail(emulation.error());
     append(findings, *emulation);
   }

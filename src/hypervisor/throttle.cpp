@@ -25,11 +25,11 @@ Result<> set(virDomainPtr domain, const Throttle& wanted) {
       fmt::format(R"({{"execute":"migrate-set-parameters","arguments":{{"cpu-throttle-initial":{},)"
                   R"("cpu-throttle-increment":{},"max-cpu-throttle":{},"throttle-trigger-threshold":{}}}}})",
                   wanted.initial, wanted.increment, wanted.maximum, wanted.trigger);
-  const auto answer = ask_monitor(domain, command);
-  if (!answer) return fail(answer.error());
-  if (answer->find(R"("return")") != std::string::npos) return {};
-  return fail(ErrorCode::failed, "QEMU does not let how far it slows the VM be set: " + *answer,
-              "move it without --max-slowdown");
+  if (const auto answer = ask_monitor(domain, command); !answer) {
+    return fail(answer.error().code, "how far QEMU may slow the VM cannot be set: " + answer.error().message,
+                "move it without --max-slowdown");
+  }
+  return {};
 }
 
 }  // namespace

@@ -40,12 +40,6 @@ Milliseconds pause_beside_memory(double network, const SwitchoverTerms& terms) {
 
 Milliseconds downtime_limit(std::uint32_t pass, const SwitchoverTerms& terms) {
   const auto most = for_memory(terms);
-  // Emulating a vCPU, QEMU can lose track of a page that is written just while the dirty bitmap is read,
-  // under plain virsh too: of freshly booted guests with two vCPUs that wrote 4,000 pages a second 1 of 8
-  // crashed after a move with a limit of 300 ms and 5 of 8 with one of 20 ms; with one vCPU one page was
-  // wrong after 96 moves of ours with limits of 20 and 100 ms, and none after 150 of virsh's with 20 ms
-  // (QEMU 7.2). Every pass is a chance more.
-  if (!terms.accelerated) return most;
   // Only the second pass shows what the guest dirties meanwhile.
   const std::uint32_t doublings = std::min(std::max(pass, 2U) - 2, 20U);
   return std::min(most, kBegin * (1U << doublings));

@@ -105,11 +105,12 @@ class Move:
         self.destination = Agent(self.destination_host, self.link)
 
     def define(self, start=True, transient=False, **changes):
-        settings = {"kind": "qemu", "memory": MEMORY, "machine": "q35", "cache": "none", "bridge": "br0", "cpu": "", "image": self.image,
-                    "name": self.name, "uuid": self.uuid} | changes
+        settings = {"kind": "qemu", "memory": MEMORY, "machine": "q35", "cache": "none", "bridge": "br0", "cpu": "",
+                    "image": self.image, "name": self.name, "uuid": self.uuid} | changes
         xml = self.folder / "guest.xml"
         described = ElementTree.fromstring(GUEST_XML.format(**settings))
-        domain.add_tracked_memory(described, MEMORY)
+        if settings["kind"] != "kvm":
+            domain.add_uneven_memory(described, settings["memory"])
         xml.write_text(ElementTree.tostring(described, encoding="unicode"))
         if transient:
             self.source_host.virsh("create", str(xml))

@@ -280,26 +280,18 @@ class TestTheSource:
             description.unlink()
 
     def test_an_emulated_vm_of_which_qemu_would_lose_memory(self, lab):
-        """The lab's own guests have memory that QEMU 7.2 does keep; this one has memory as libvirt gives it."""
-        description = lab.shared / "plain.xml"
-        description.write_text("<domain type='qemu'><name>plain</name><memory unit='MiB'>16</memory>"
-                               "<os><type arch='x86_64' machine='pc'>hvm</type></os></domain>")
-        lab.host("hosta").virsh("create", description)
-        where = "hosta"
-        try:
-            answer = vmigrate(lab.host("hosta"), "start", "plain", "hostb")
-            assert answer.returncode == REFUSED, answer.stderr
-            assert "plain is emulated" in answer.stderr and "older than 9.0" in answer.stderr
-            assert "virsh suspend plain" in answer.stderr
-            assert "now: plain runs on hosta" in answer.stderr
-            # What stands still loses nothing.
-            lab.host("hosta").virsh("suspend", "plain")
-            move(lab, "plain", "hosta", "hostb")
-            where = "hostb"
-            assert lab.host("hostb").domains()["plain"].startswith("paused")
-        finally:
-            lab.host(where).virsh("destroy", "plain")
-            description.unlink()
+        said = processes.run(EMULATOR, "--version").stdout
+        if int(re.search(r"version (\d+)", said).group(1)) >= 9:
+            pytest.skip("this QEMU keeps the memory of emulated VMs")
+        host = lab.host("hosta")
+        file = "/etc/vmigrate/migrated.toml"
+        with changed(host, file) as apply:
+            # The lab's guests are moved because this allows it.
+            host.inner(file).write_text(host.inner(file).read_text().replace('lossy_emulation = "yes"', ""))
+            apply()
+            refused(lab, REFUSED, "web1 is emulated, and QEMU before 9.0 can lose what web1 writes")
+            checked = vmigrate(host, "check", "web1", "hostb")
+            assert checked.returncode == REFUSED and "web1 is emulated" in checked.stdout, checked
 
     def test_a_second_migration_of_the_same_vm(self, lab):
         lab.link.shape("100mbit")

@@ -1,8 +1,8 @@
 /* The lab's KVM guest: one boot block that writes pages for ever and checks each before it writes it again. It is
  * small and plain enough for a KVM that has to emulate every instruction, where no operating system would boot.
  *
- * Pages from 1 MiB to END, 25 MiB unless said, hold (number of the pass + address of the page) in their first and last words. After each
- * pass a byte goes to the serial port: '.', or '!' when a page did not hold what the pass before had left there.
+ * Pages from 1 MiB to END (25 MiB) hold (number of the pass + address of the page) in their first and last words. After
+ * each pass a byte goes to the serial port: '.', or '!' when a page did not hold what the pass before had left there.
  *
  * A VMM that starts programs in 32-bit mode begins at `flat_start`; with LINES each byte is a line, for a console that
  * shows lines.

@@ -71,7 +71,7 @@ class StreamCarrier {
 class Agent {
  public:
   Agent(EventLoop& loop, const std::string& socket, std::string link, std::string runtime)
-      : hypervisor_(loop, LibvirtOptions{socket, "", false, [] { tell("connection-lost"); }}),
+      : hypervisor_(loop, LibvirtOptions{socket, "", true, [] { tell("connection-lost"); }}),
         link_(std::move(link)),
         runtime_(std::move(runtime)) {}
   ~Agent() {

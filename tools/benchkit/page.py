@@ -44,7 +44,8 @@ stream, while all of vmigrate's messages cross the link. vmigrate's link is encr
 the peers' are neither. `vmigrate-clear` is the same daemon with a double in the place of its encryption, for memory only:
 what encryption costs. `vmigrate-abort` and `vmigrate-pause` are `vmigrate start --on-stall abort` and `pause`. `qemu` and `qemu-multifd-zstd` are two QEMUs without libvirt, started and told what to do by
 hand: a guest of the same kind of its own, which stands still while others are measured. Guests are emulated: their
-processors are slow, and dirty memory is tracked by QEMU, not by KVM.
+processors are slow, and dirty memory is tracked by QEMU, not by KVM. Before 9.0 QEMU can lose some of it (see "Emulated
+VMs" in faults.md), whoever moves the guest; the daemons are set to move it all the same.
 """
 
 

@@ -21,7 +21,7 @@ def make_flat_program(path):
 
 
 def make_boot_disk(path, *options):
-    """Assembles tests/guests/writer.S into the first 512 bytes of the raw disk `path`; with `options` for the compiler."""
+    """Assembles tests/guests/writer.S, with these options, into the first 512 bytes of the raw disk `path`."""
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "program"
         assemble(program, "-Wl,--oformat=binary", *options)

@@ -22,8 +22,8 @@ def describe(guest):
     text(processor, "model", "qemu64")
     ET.SubElement(root, "clock", offset="utc")
     add_devices(ET.SubElement(root, "devices"), guest)
-    if settings["kind"] != "kvm" and guest.lab.tracked:
-        add_tracked_memory(root, settings["memory"])
+    if settings["kind"] != "kvm" and guest.lab.uneven_memory:
+        add_uneven_memory(root, settings["memory"])
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
@@ -44,9 +44,9 @@ def add_system(root, guest):
                                 f"lab.checked={settings['checked']} lab.rate={settings['dirty_rate']}")
 
 
-def tracked_size(mebibytes):
+def uneven_size(mebibytes):
     """
-    The size in bytes of an emulated guest's memory that QEMU keeps. Before 9.0 QEMU loses pages of such a guest when it migrates: it
+    The size in bytes of an emulated guest's memory of which QEMU loses nothing. Before 9.0 it does when it migrates: it
     collects what is dirty 64 pages at a time, and there forgets to tell the emulation, which goes on writing to them
     without a mark (QEMU's commit 03bfc2188f). Memory that is not a multiple of these 256 KiB it collects page by page,
     and does tell. 8 KiB less is the nearest size that QEMU takes.
@@ -54,12 +54,13 @@ def tracked_size(mebibytes):
     return mebibytes * 2**20 - 8192
 
 
-def add_tracked_memory(root, mebibytes):
-    """Gives a domain's XML memory of that size, past libvirt, which rounds up to MiB."""
-    size = tracked_size(mebibytes)
+def add_uneven_memory(root, mebibytes):
+    """Gives a domain in XML memory of that size, past libvirt, which rounds up to MiB."""
+    size = uneven_size(mebibytes)
     command_line = ET.SubElement(root, f"{{{QEMU}}}commandline")
-    for argument in ("-object", f"memory-backend-ram,id=lab.ram,size={size}", "-machine", "memory-backend=lab.ram",
-                     "-m", f"size={size}B"):
+    arguments = ["-object", f"memory-backend-ram,id=lab.ram,size={size}",
+                 "-machine", "memory-backend=lab.ram", "-m", f"size={size}B"]
+    for argument in arguments:
         ET.SubElement(command_line, f"{{{QEMU}}}arg", value=argument)
 
 

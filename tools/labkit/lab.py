@@ -22,10 +22,10 @@ CONTENT = ("hosta", "hostb", "shared", "authority", "relay.log", "state.json", "
 
 
 class Lab:
-    def __init__(self, folder=None, build=None, certified=True, tracked=True):
+    def __init__(self, folder=None, build=None, certified=True, uneven_memory=True):
         """
         `certified`: the hosts have certificates of an authority, and know each other; else they know nobody.
-        `tracked`: QEMU loses nothing of emulated guests (domain.tracked_size); else they have memory as everybody's have.
+        `uneven_memory`: emulated guests have memory of which QEMU loses nothing (domain.uneven_size).
         """
         self.folder = Path(folder or os.environ.get("VMIGRATE_LAB", DEFAULT_FOLDER)).absolute()
         build = Path(build or os.environ.get("VMIGRATE_BUILD", REPOSITORY / "build/release")).absolute()
@@ -38,7 +38,7 @@ class Lab:
         self.shared = self.folder / "shared"
         self.link = MigrationLink(self)
         self.certified = certified
-        self.tracked = tracked
+        self.uneven_memory = uneven_memory
 
     def host(self, name):
         if name not in self.hosts:
@@ -71,7 +71,7 @@ class Lab:
             if self.certified:
                 certificates.make_authority(self.folder / "authority")
             for host in self.hosts.values():
-                host.prepare(self.folder / "authority" if self.certified else None, lossy_emulation=not self.tracked)
+                host.prepare(self.folder / "authority" if self.certified else None)
             with mount_points.kept(OWN_FOLDERS):
                 for host in self.hosts.values():
                     host.start_holder()
