@@ -22,6 +22,11 @@ TEST(Switchover, TheLimitBeginsSmallAndGrowsWithThePassesThatDidNotComeDownToIt)
   EXPECT_TRUE(is_largest_limit(downtime_limit(kLate, terms), terms));
 }
 
+TEST(Switchover, GuestsWhoseEmulationLosesPagesAreSparedPasses) {
+  const SwitchoverTerms emulated{Milliseconds(300), false, {}};
+  EXPECT_TRUE(is_largest_limit(downtime_limit(1, emulated), emulated));
+}
+
 TEST(Switchover, WhatIsAllowedIsForMoreThanTheMemory) {
   const auto near = downtime_limit(kLate, with_kvm(Milliseconds(300)));
   // Although the rate that it was reckoned with may prove to be half too high.
