@@ -41,7 +41,8 @@ Milliseconds pause_beside_memory(double network, const SwitchoverTerms& terms) {
 Milliseconds downtime_limit(std::uint32_t pass, const SwitchoverTerms& terms) {
   const auto most = for_memory(terms);
   // An emulated VM is spared passes: each is a chance more for QEMU before 9.0 to lose memory (see
-  // hypervisor/emulation.hpp). With limits that grow from pass to pass 2 of 3 moves ended with a dead guest.
+  // hypervisor/emulation.hpp). With limits that grow from pass to pass 2 of 3 guests did not answer
+  // afterwards.
   if (!terms.accelerated) return most;
   // Only the second pass shows what the guest dirties meanwhile.
   const std::uint32_t doublings = std::min(std::max(pass, 2U) - 2, 20U);
