@@ -151,9 +151,10 @@ Result<DomainState> LibvirtHypervisor::state(const VmId& vm) {
 
 Result<std::vector<Finding>> LibvirtHypervisor::check_outgoing(const DomainDescription& domain) {
   Findings findings = check_it_runs(domain);
+  const bool runs = findings.empty();
   append(findings, check_devices_can_leave(domain));
   append(findings, check_caches(domain));
-  if (findings.empty() && !domain.accelerated && !lossy_emulation_) {
+  if (runs && !domain.accelerated && !lossy_emulation_) {
     const auto running = link_->find(domain.id);
     if (!running) return fail(running.error());
     if (!*running)

@@ -151,7 +151,8 @@ def test_the_cap_is_kept_and_after_cancel_it_runs_at_full_speed(lab, hopeless):
     before = migration_parameters(host)
     with Started(host, "--max-slowdown", "30%") as move:
         processes.wait_until(lambda: throttle(host) == 30, 120, "the guest to be slowed as far as allowed")
-        assert 0.5 < speed(host) < 0.8
+        slow = speed(host)
+        assert 0.5 < slow < 0.8
         # Passes go on coming to nothing; the throttle stays.
         for _ in range(20):
             assert throttle(host) == 30
@@ -159,6 +160,7 @@ def test_the_cap_is_kept_and_after_cancel_it_runs_at_full_speed(lab, hopeless):
         assert host.run(host.client_program, "cancel", "web1").returncode == 0
         assert move.process.wait(timeout=60) == 6, move.complaints()
     assert [host.name for host in hopeless.running_on] == ["hosta"]
-    assert speed(host) > 0.9
+    full = speed(host)
+    assert full > 0.9 and full > slow * 1.2
     assert migration_parameters(host) == before
     assert hopeless.scan()["bad"] == 0

@@ -18,8 +18,7 @@ namespace {
 /// A file begins with a word, "moved" or "hopeless", and the allowed pause in milliseconds. Then comes a line
 /// for each look: milliseconds since the start, pass, bytes left, bytes of memory moved a second, bytes on
 /// the wire a second, bytes that the guest changed a second. The last line of one that moved is "paused" and
-/// for how many milliseconds. Guests were emulated, and what was allowed was allowed from the first pass on,
-/// so that limits are those of a late pass.
+/// for how many milliseconds. Guests were emulated.
 struct Trace {
   struct Look {
     std::int64_t elapsed = 0;
@@ -52,8 +51,6 @@ struct Trace {
   Milliseconds pause{};
 };
 
-constexpr std::uint32_t kLate = 20;
-
 class Traces : public testing::TestWithParam<std::filesystem::path> {};
 
 TEST_P(Traces, AreJudgedAsTheyEnded) {
@@ -65,7 +62,7 @@ TEST_P(Traces, AreJudgedAsTheyEnded) {
   Convergence convergence;
   std::optional<std::int64_t> hopeless_at;
   for (const auto& look : trace.looks) {
-    const auto limit = downtime_limit(kLate, trace.terms);
+    const auto limit = downtime_limit(look.pass, trace.terms);
     const auto verdict = convergence.judge(look.pass, {look.remaining}, is_largest_limit(limit, trace.terms),
                                            MonotonicTime(Milliseconds(look.elapsed)));
     if (verdict.hopeless && !hopeless_at) hopeless_at = look.elapsed;
@@ -77,7 +74,7 @@ TEST_P(Traces, HaveThePauseThatWasToBeExpected) {
   const Trace trace(GetParam());
   if (trace.outcome != "moved") return;
   const auto& last = trace.looks.back();
-  const auto limit = downtime_limit(kLate, trace.terms);
+  const auto limit = downtime_limit(last.pass, trace.terms);
   const auto expected = pause_to_expect({last.remaining}, {last.moved}, 1, limit, trace.terms);
   ASSERT_TRUE(expected);
   EXPECT_LE(trace.pause, trace.terms.max_pause);
