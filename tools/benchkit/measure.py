@@ -10,13 +10,12 @@ import time
 
 from labkit import LabError, processes
 from labkit.clients import Pinger
+from labkit.guest import CHECKER_PORT, WORKLOAD_PORT
 from labkit.namespace import inside
 
 from .meters import Cpu, DaemonMemory, Wire, milestones
 from .redis import RedisUser
 
-WORKLOAD_PORT = 9002
-CHECKER_PORT = 9000
 BASELINE = 1.0  # seconds for which the guest is watched before it is moved
 PATIENCE = 60
 

@@ -12,11 +12,15 @@ from .linux_image import boot_images
 from .namespace import inside
 
 PATIENCE = 120
+ECHO_PORT = 7
 CHECKER_PORT = 9000
-INIT_PORT = 9004
+WORKLOAD_PORT = 9002
 DISK_CHECKER_PORT = 9003
-# What a guest serves when it is up; the memory checker's comes when its memory is filled.
-PORTS = {"linux": (CHECKER_PORT,), "debian": (CHECKER_PORT, 80, 6379)}
+INIT_PORT = 9004
+# What a guest serves when it is up, by programs that start side by side; the memory checker's port comes when its
+# memory is filled. The disk checker's disk takes longer to fill, and is waited for by whoever asks for it.
+COMMON_PORTS = (ECHO_PORT, CHECKER_PORT, WORKLOAD_PORT)
+PORTS = {"linux": COMMON_PORTS, "debian": (*COMMON_PORTS, 80, 6379)}
 FIRST_NUMBER = 11
 
 
