@@ -10,7 +10,7 @@
 namespace vmigrate::cli {
 namespace {
 
-struct Arguments {
+struct AuditArguments {
   std::uint64_t since_unix_ms = 0;
   std::string vm;
   std::string user;
@@ -26,7 +26,7 @@ std::uint64_t since_argument(const std::string& text) {
 }
 
 /// Asks for page after page, the newest first, until there are enough. The exit code.
-int collect(const Context& context, const Arguments& arguments, control::AuditList* entries) {
+int collect(const Context& context, const AuditArguments& arguments, control::AuditList* entries) {
   control::Request request;
   auto* audit = request.mutable_audit();
   audit->set_since_unix_ms(arguments.since_unix_ms);
@@ -50,7 +50,7 @@ int collect(const Context& context, const Arguments& arguments, control::AuditLi
   return 0;
 }
 
-int audit(const Context& context, const Arguments& arguments) {
+int audit(const Context& context, const AuditArguments& arguments) {
   control::AuditList entries;
   if (const int failed = collect(context, arguments, &entries); failed != 0) return failed;
   // As they were written.
@@ -79,7 +79,7 @@ int verify(const Context& context) {
 }  // namespace
 
 void add_audit(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<AuditArguments>();
   auto* sub = app.add_subcommand("audit", "List who asked this host for what, and what became of it");
   sub->add_option_function<std::string>(
          "--since", [=](const std::string& text) { arguments->since_unix_ms = since_argument(text); },

@@ -9,7 +9,7 @@
 namespace vmigrate::cli {
 namespace {
 
-struct Arguments {
+struct CheckArguments {
   std::string vm;
   std::vector<std::string> hosts;
 };
@@ -40,7 +40,7 @@ int check(const Context& context, const std::string& vm, const std::vector<std::
 }
 
 void add_check(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<CheckArguments>();
   auto* sub = app.add_subcommand("check", "Say whether a VM could move, and why not; change nothing");
   sub->add_option("VM", arguments->vm, "Name or UUID of a VM that runs on this host")->required();
   sub->add_option("HOST", arguments->hosts, "Hosts to ask (default: all configured ones)");

@@ -7,12 +7,12 @@
 namespace vmigrate::cli {
 namespace {
 
-struct Arguments {
+struct HistoryArguments {
   std::string vm;
   std::uint32_t limit = 20;
 };
 
-int history(const Context& context, const Arguments& arguments) {
+int history(const Context& context, const HistoryArguments& arguments) {
   control::Request request;
   request.mutable_history()->set_vm(arguments.vm);
   request.mutable_history()->set_limit(arguments.limit);
@@ -27,7 +27,7 @@ int history(const Context& context, const Arguments& arguments) {
 }  // namespace
 
 void add_history(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<HistoryArguments>();
   auto* sub = app.add_subcommand("history", "List the migrations that have ended, the newest first");
   sub->add_option("VM", arguments->vm, "Only those of this VM (name or UUID)");
   sub->add_option("-n,--limit", arguments->limit, "How many")

@@ -14,21 +14,21 @@
 namespace vmigrate::cli {
 namespace {
 
-struct Arguments {
+struct PairArguments {
   std::string host;
   std::string address;
   bool enter_code = false;
 };
 
 /// Not an argument of the program: those can be seen by everybody on the host, and stay in histories.
-std::string read_code(const Arguments& arguments) {
+std::string read_code(const PairArguments& arguments) {
   if (::isatty(STDIN_FILENO) == 1) print_message(fmt::format("The code that {} shows: ", arguments.host));
   std::string line;
   std::getline(std::cin, line);
   return line;
 }
 
-std::string instructions(const control::Pairing& pairing, const Arguments& arguments) {
+std::string instructions(const control::Pairing& pairing, const PairArguments& arguments) {
   return fmt::format(
       "On {}, as root:  vmigrate pair {} --enter-code\n"
       "and there this code:  {}\n"
@@ -37,7 +37,7 @@ std::string instructions(const control::Pairing& pairing, const Arguments& argum
       vmigrate::to_string(Milliseconds(pairing.lifetime_ms())));
 }
 
-int pair(const Context& context, const Arguments& arguments) {
+int pair(const Context& context, const PairArguments& arguments) {
   control::Request request;
   request.mutable_pair()->set_host(arguments.host);
   request.mutable_pair()->set_address(arguments.address);
@@ -70,7 +70,7 @@ int pair(const Context& context, const Arguments& arguments) {
 }  // namespace
 
 void add_pair(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<PairArguments>();
   auto* sub = app.add_subcommand("pair", "Let this host and another trust each other");
   sub->add_option("HOST", arguments->host,
                   "What the other host is called: its host name, or host.name in its migrated.toml")

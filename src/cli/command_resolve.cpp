@@ -9,7 +9,7 @@
 namespace vmigrate::cli {
 namespace {
 
-struct Arguments {
+struct ResolveArguments {
   std::string vm;
   std::string fenced_host;
   bool run_here = false;  ///< has to be said, since it is the only choice there is
@@ -21,7 +21,7 @@ std::string may_be_started(const control::Migration& migration) {
   return fmt::format("{} may be started here again, by {}\n", migration.vm(), migration.vmm());
 }
 
-int resolve(const Context& context, const Arguments& arguments) {
+int resolve(const Context& context, const ResolveArguments& arguments) {
   control::Request request;
   request.mutable_resolve()->set_vm(arguments.vm);
   request.mutable_resolve()->set_fenced_host(arguments.fenced_host);
@@ -41,7 +41,7 @@ int resolve(const Context& context, const Arguments& arguments) {
 }  // namespace
 
 void add_resolve(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ResolveArguments>();
   auto* sub =
       app.add_subcommand("resolve", "Decide where a VM runs that the two hosts alone cannot decide about");
   sub->add_option("VM", arguments->vm,
@@ -60,7 +60,8 @@ void add_resolve(CLI::App& app, Command* command) {
       "whether the VM runs on the other, and keeps its copy stopped. If you are wrong about the other host, "
       "two\n"
       "copies of the VM will write to the same disks.\n"
-      "The same word lets a VM be started here again that was moved away with --keep-source-definition, or that\n"
+      "The same word lets a VM be started here again that was moved away with --keep-source-definition, or "
+      "that\n"
       "was moved here and ended before it was known to run.\n\n"
       "Examples:\n"
       "  vmigrate resolve web1 --run-here --i-have-fenced hostb");

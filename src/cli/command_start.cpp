@@ -15,7 +15,7 @@ constexpr Milliseconds kLongestPause = std::chrono::minutes(30);  // QEMU takes 
 constexpr Milliseconds kLongestMigration = std::chrono::hours(24 * 30);
 constexpr Percent kMostSlowdown{90};  // as the daemon has it
 
-struct Arguments {
+struct StartArguments {
   std::string vm;
   std::string host;
   Milliseconds max_pause{};
@@ -62,7 +62,7 @@ control::OnStall on_stall_argument(const std::string& text) {
   throw CLI::ValidationError("--on-stall", fmt::format("'{}' is not possible; abort or pause is", text));
 }
 
-control::Request request_for(const Arguments& arguments) {
+control::Request request_for(const StartArguments& arguments) {
   control::Request request;
   auto* start = request.mutable_start();
   start->set_vm(arguments.vm);
@@ -90,7 +90,7 @@ int start_detached(const Context& context, const control::Request& request) {
   });
 }
 
-int start(const Context& context, const Arguments& arguments) {
+int start(const Context& context, const StartArguments& arguments) {
   if (arguments.check_only) return check(context, arguments.vm, {arguments.host});
   const auto request = request_for(arguments);
   if (arguments.detach) return start_detached(context, request);
@@ -103,7 +103,7 @@ int start(const Context& context, const Arguments& arguments) {
 }  // namespace
 
 void add_start(CLI::App& app, Command* command) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<StartArguments>();
   auto* sub = app.add_subcommand("start", "Move a running VM to another host")->alias("move");
   sub->add_option("VM", arguments->vm, "Name or UUID of a VM that runs on this host")->required();
   sub->add_option("HOST", arguments->host, "Where to: a name from migrated.toml (see: vmigrate hosts)")

@@ -7,10 +7,6 @@
 namespace vmigrate::cli {
 namespace {
 
-std::string dash(std::string text) {
-  return text.empty() ? "-" : std::move(text);
-}
-
 /// "hostb (10.0.0.2:51234)", "alice (uid 1000)".
 std::string who(const control::AuditEntry& entry) {
   if (!entry.user().empty()) return entry.user();

@@ -12,10 +12,6 @@ std::string short_id(const std::string& id) {
   return id.substr(0, 8);
 }
 
-std::string dash(std::string text) {
-  return text.empty() ? "-" : std::move(text);
-}
-
 Tone vm_tone(const control::Vm& vm) {
   if (vm.state() == "needs attention") return Tone::bad;
   return vm.state() == "running" ? Tone::good : Tone::plain;

@@ -86,6 +86,10 @@ std::string local_time(std::uint64_t unix_milliseconds) {
   return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &broken_down)};
 }
 
+std::string dash(std::string text) {
+  return text.empty() ? "-" : std::move(text);
+}
+
 std::string enumerated(const google::protobuf::RepeatedPtrField<std::string>& words) {
   std::string text;
   for (int i = 0; i < words.size(); ++i) {

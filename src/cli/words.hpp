@@ -24,6 +24,8 @@ std::string rate(std::uint64_t bytes_per_second);
 std::string times(std::uint64_t many, std::uint64_t few);
 /// "2026-11-23 10:18:44" in local time; empty for 0.
 std::string local_time(std::uint64_t unix_milliseconds);
+/// "-" for nothing: tables have no empty cells.
+std::string dash(std::string text);
 /// "a, b and c".
 std::string enumerated(const google::protobuf::RepeatedPtrField<std::string>& words);
 

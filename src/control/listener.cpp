@@ -23,7 +23,7 @@ std::string not_made(const std::string& path) {
   return "cannot make the control socket " + path;
 }
 
-tl::unexpected<Error> taken(const std::string& path) {
+tl::unexpected<vmigrate::Error> taken(const std::string& path) {
   return fail(ErrorCode::refused, fmt::format("{}: somebody already answers on it", not_made(path)),
               "stop the other migrated, or give this one a control_socket of its own");
 }

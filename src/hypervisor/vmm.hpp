@@ -15,6 +15,9 @@
 
 namespace vmigrate::hypervisor {
 
+/// A VMM answers at once, whatever its VM does; only making a VM takes as long as its memory does.
+inline constexpr Milliseconds kAnswerPatience{5'000};
+
 /// A VMM of this host that has registered: its process, and the connection to it, which may be gone for a
 /// while. Thread-safe.
 class Vmm {

@@ -10,8 +10,6 @@
 namespace vmigrate::hypervisor {
 namespace {
 
-// A VMM answers at once, whatever its VM does; only making a VM takes as long as its memory does.
-constexpr Milliseconds kAnswerPatience{5'000};
 constexpr Milliseconds kCheckPatience{20'000};
 
 DomainState state_of(vmm::State state) {

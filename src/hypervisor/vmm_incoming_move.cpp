@@ -10,7 +10,6 @@ namespace {
 
 // The kernel may have to look for the VM's memory.
 constexpr Milliseconds kCreatePatience{20'000};
-constexpr Milliseconds kAnswerPatience{5'000};
 constexpr const char* kHint = "look at what the VMM there has said, or at its log";
 
 }  // namespace

@@ -11,7 +11,6 @@
 namespace vmigrate::hypervisor {
 namespace {
 
-constexpr Milliseconds kAnswerPatience{5'000};
 constexpr std::uint32_t kMostSlowdown = 99;
 // A VMM that was told to end is ended.
 constexpr Milliseconds kEndPatience{5'000};

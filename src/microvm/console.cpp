@@ -18,7 +18,7 @@ namespace vmigrate::microvm {
 namespace {
 
 // How long a thread of the console may take to see that it is to end, or that the guest runs again.
-constexpr std::chrono::milliseconds kLook{50};
+constexpr std::chrono::milliseconds kConsoleLook{50};
 constexpr std::size_t kLongestName = 100;
 
 void write_all(int file, std::string_view text) {
@@ -87,7 +87,7 @@ void Console::flush() {
 void Console::show(const std::stop_token& stop) {
   name_this_thread("console-out");
   while (!stop.stop_requested()) {
-    vm_.devices().await_output(kLook);
+    vm_.devices().await_output(kConsoleLook);
     flush();
     if (vm_.devices().has_ended()) return ended_();
   }
@@ -99,7 +99,7 @@ void Console::type(const std::stop_token& stop) {
   std::array<char, 256> buffer;
   while (!stop.stop_requested()) {
     pollfd wanted{vm_.is_running() ? input_.get() : -1, POLLIN, 0};
-    if (::poll(&wanted, 1, static_cast<int>(kLook.count())) <= 0 || !vm_.is_running()) continue;
+    if (::poll(&wanted, 1, static_cast<int>(kConsoleLook.count())) <= 0 || !vm_.is_running()) continue;
     const ssize_t count = ::read(input_.get(), buffer.data(), buffer.size());
     if (count > 0) vm_.devices().type({buffer.data(), static_cast<std::size_t>(count)});
   }

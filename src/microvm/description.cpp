@@ -13,7 +13,7 @@ constexpr int kMostSlots = 64;
 // Guest-physical addresses of processors today have up to 52 bits.
 constexpr std::uint64_t kAddresses = std::uint64_t{1} << 52;
 
-tl::unexpected<Error> bad(std::string what) {
+tl::unexpected<Error> bad_description(std::string what) {
   return fail(ErrorCode::refused, "the VM's description " + std::move(what),
               "use the same version of vmigrate-microvm on both hosts");
 }
@@ -50,10 +50,12 @@ Result<vmm::Description> describe(const VirtualMachine& vm, const Identity& iden
 
 Result<Configuration> configuration_of(const vmm::Description& description) {
   microvm_configuration::Configuration own;
-  if (description.kind() != kKind || !own.ParseFromString(description.own())) return bad("cannot be read");
+  if (description.kind() != kKind || !own.ParseFromString(description.own()))
+    return bad_description("cannot be read");
   if (own.version() != kVersion)
-    return bad(fmt::format("has version {}, and {} is known here", own.version(), kVersion));
-  if (own.memory_size() > kMostSlots) return bad(fmt::format("has {} memory slots", own.memory_size()));
+    return bad_description(fmt::format("has version {}, and {} is known here", own.version(), kVersion));
+  if (own.memory_size() > kMostSlots)
+    return bad_description(fmt::format("has {} memory slots", own.memory_size()));
   Configuration configuration;
   configuration.vcpus = own.vcpus();
   configuration.huge_pages = own.huge_pages();
@@ -61,11 +63,12 @@ Result<Configuration> configuration_of(const vmm::Description& description) {
   for (const auto& slot : own.memory()) {
     size += slot.size();
     if (slot.guest_address() >= kAddresses || slot.size() > kAddresses)
-      return bad(fmt::format("has a memory slot '{}' that no processor can reach", slot.name()));
+      return bad_description(fmt::format("has a memory slot '{}' that no processor can reach", slot.name()));
     configuration.memory.push_back({slot.name(), slot.guest_address(), slot.size(), slot.read_only()});
   }
   // This is what `migrated` has compared with the memory that the host has.
-  if (size != description.memory()) return bad("says that it has another size than its memory slots");
+  if (size != description.memory())
+    return bad_description("says that it has another size than its memory slots");
   return configuration;
 }
 

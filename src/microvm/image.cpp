@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kLargestFile = std::size_t{256} << 20;
 
-tl::unexpected<Error> bad(std::string why) {
+tl::unexpected<Error> bad_image(std::string why) {
   return fail(ErrorCode::usage, std::move(why),
               "use a flat image, a 32-bit ELF program for x86 or a bzImage of Linux");
 }
@@ -23,7 +23,8 @@ tl::unexpected<Error> bad(std::string why) {
 /// A structure of the file, if all of it is there.
 template <class Structure>
 Result<Structure> structure_at(ByteView file, std::uint64_t offset) {
-  if (offset > file.size() || file.size() - offset < sizeof(Structure)) return bad("the image is cut short");
+  if (offset > file.size() || file.size() - offset < sizeof(Structure))
+    return bad_image("the image is cut short");
   Structure structure;
   std::memcpy(&structure, file.data() + offset, sizeof structure);
   return structure;
@@ -33,7 +34,7 @@ Result<Image> read_elf(ByteView file) {
   const auto head = structure_at<Elf32_Ehdr>(file, 0);
   if (!head) return fail(head.error());
   if (head->e_ident[EI_CLASS] != ELFCLASS32 || head->e_machine != EM_386)
-    return bad("the image is for another processor");
+    return bad_image("the image is for another processor");
   Image image;
   image.entry = head->e_entry;
   for (unsigned i = 0; i < head->e_phnum; ++i) {
@@ -42,19 +43,19 @@ Result<Image> read_elf(ByteView file) {
     if (part->p_type != PT_LOAD || part->p_memsz == 0) continue;
     if (part->p_offset > file.size() || file.size() - part->p_offset < part->p_filesz ||
         part->p_filesz > part->p_memsz) {
-      return bad("the image is cut short");
+      return bad_image("the image is cut short");
     }
     image.parts.push_back(
         {part->p_paddr, part->p_memsz, copy_of(file.subspan(part->p_offset, part->p_filesz))});
   }
-  if (image.parts.empty()) return bad("the image has nothing in it to run");
+  if (image.parts.empty()) return bad_image("the image has nothing in it to run");
   return image;
 }
 
 }  // namespace
 
 Result<Image> read_image(ByteView file) {
-  if (file.empty()) return bad("the image is empty");
+  if (file.empty()) return bad_image("the image is empty");
   if (as_text(file).starts_with(ELFMAG)) return read_elf(file);
   return Image{{{kHighMemory, file.size(), copy_of(file)}}, static_cast<std::uint32_t>(kHighMemory)};
 }

@@ -13,12 +13,12 @@ namespace {
 constexpr std::size_t kHeadBytes = 8;
 constexpr std::uint64_t kMostPages = std::uint64_t{1} << 52;  // in 64 bits of offset
 
-tl::unexpected<Error> broken(std::string why) {
+tl::unexpected<Error> broken_batch(std::string why) {
   return fail(ErrorCode::failed, "a batch of memory is broken: " + std::move(why));
 }
 
 tl::unexpected<Error> cut_off() {
-  return broken("an operation is cut off");
+  return broken_batch("an operation is cut off");
 }
 
 }  // namespace
@@ -33,7 +33,7 @@ bool BatchReader::Rest::next_is_shuffled() {
 }
 
 Result<ByteBuffer> BatchReader::restore(ByteView batch, std::size_t original_bytes) {
-  if (broken_) return broken("one before it was");
+  if (broken_) return broken_batch("one before it was");
   auto read = read_all(batch, original_bytes);
   ByteBuffer output = encoder_.take_output();
   if (!read) {
@@ -44,14 +44,14 @@ Result<ByteBuffer> BatchReader::restore(ByteView batch, std::size_t original_byt
 }
 
 Result<> BatchReader::read_all(ByteView batch, std::size_t original_bytes) {
-  if (original_bytes > kMostOriginalBytes) return broken("it stands for too much");
-  if (batch.size() < kTrailerBytes) return broken("it has no end");
+  if (original_bytes > kMostOriginalBytes) return broken_batch("it stands for too much");
+  if (batch.size() < kTrailerBytes) return broken_batch("it has no end");
   std::size_t operations_size = 0;
   for (const std::byte byte : batch.last(kTrailerBytes)) {
     operations_size = operations_size << 8 | std::to_integer<std::size_t>(byte);
   }
   const ByteView content = batch.first(batch.size() - kTrailerBytes);
-  if (operations_size > content.size()) return broken("its operations are longer than it is");
+  if (operations_size > content.size()) return broken_batch("its operations are longer than it is");
 
   Rest rest{FieldReader(content.first(content.size() - operations_size)),
             FieldReader(content.last(operations_size)),
@@ -66,8 +66,8 @@ Result<> BatchReader::read_all(ByteView batch, std::size_t original_bytes) {
   while (!rest.operations.empty()) {
     if (auto done = read_operation(rest); !done) return done;
   }
-  if (!rest.literals.empty()) return broken("bytes are left that no operation takes");
-  if (rest.original_bytes != 0) return broken("it stands for less than was said");
+  if (!rest.literals.empty()) return broken_batch("bytes are left that no operation takes");
+  if (rest.original_bytes != 0) return broken_batch("it stands for less than was said");
   return {};
 }
 
@@ -78,7 +78,7 @@ Result<> BatchReader::read_operation(Rest& rest) {
   switch (static_cast<Operation>(kind)) {
     case Operation::opaque:
     case Operation::block_table:
-      if (flags != 0) return broken("an operation has flags that it cannot have");
+      if (flags != 0) return broken_batch("an operation has flags that it cannot have");
       return kind == static_cast<unsigned>(Operation::opaque) ? read_opaque(rest) : read_block_table(rest);
     case Operation::zero:
     case Operation::literal:
@@ -86,15 +86,15 @@ Result<> BatchReader::read_operation(Rest& rest) {
     case Operation::same:
     case Operation::delta: return read_pages(rest, static_cast<Operation>(kind), flags);
   }
-  return broken("an operation is unknown");
+  return broken_batch("an operation is unknown");
 }
 
 Result<> BatchReader::read_opaque(Rest& rest) {
   const auto count = rest.operations.number();
   if (!count) return cut_off();
-  if (*count > rest.original_bytes) return broken("it stands for more than was said");
+  if (*count > rest.original_bytes) return broken_batch("it stands for more than was said");
   const auto bytes = rest.literals.bytes(*count);
-  if (!bytes) return broken("bytes are missing");
+  if (!bytes) return broken_batch("bytes are missing");
   rest.original_bytes -= bytes->size();
   encoder_.opaque(*bytes);
   return {};
@@ -103,7 +103,7 @@ Result<> BatchReader::read_opaque(Rest& rest) {
 Result<> BatchReader::read_block_table(Rest& rest) {
   const auto count = rest.operations.number();
   if (!count) return cut_off();
-  if (*count > kMostBlocks) return broken("it names too many memory blocks");
+  if (*count > kMostBlocks) return broken_batch("it names too many memory blocks");
   std::vector<stream::RamBlock> blocks;
   for (std::uint64_t i = 0; i < *count; ++i) {
     const auto size = rest.operations.byte();
@@ -134,11 +134,11 @@ Result<BatchReader::Run> BatchReader::read_run(FieldReader& fields, Operation ki
   if ((flags & kBlock) != 0) {
     const auto block = fields.number();
     if (!block) return cut_off();
-    if (*block >= kMostBlocks) return broken("a memory block has a number that none has");
+    if (*block >= kMostBlocks) return broken_batch("a memory block has a number that none has");
     expected_.block = *block;
     expected_.page = 0;
   }
-  if (run.named && expected_.block >= blocks_.size()) return broken("a memory block has no name");
+  if (run.named && expected_.block >= blocks_.size()) return broken_batch("a memory block has no name");
   if ((flags & kJump) != 0) {
     const auto page = fields.moved(expected_.page);
     if (!page) return cut_off();
@@ -150,12 +150,12 @@ Result<BatchReader::Run> BatchReader::read_run(FieldReader& fields, Operation ki
     run.count = *count;
   }
   if (run.count > kMostPages || expected_.page > kMostPages - run.count) {
-    return broken("a page lies where none can");
+    return broken_batch("a page lies where none can");
   }
   if (uses_slots(kind)) {
     if (auto slot = read_slot(fields, (flags & kSpecial) != 0, run); !slot) return fail(slot.error());
   } else if ((flags & kSpecial) != 0) {
-    if (kind != Operation::zero) return broken("an operation has flags that it cannot have");
+    if (kind != Operation::zero) return broken_batch("an operation has flags that it cannot have");
     const auto fill = fields.byte();
     if (!fill) return cut_off();
     run.fill = static_cast<std::byte>(*fill);
@@ -168,7 +168,7 @@ Result<> BatchReader::read_slot(FieldReader& fields, bool jumps, Run& run) {
   const auto slot = jumps ? fields.moved(expected) : expected;
   if (!slot) return cut_off();
   if (run.count > store_.slots() || *slot > store_.slots() - run.count) {
-    return broken("a slot lies outside the page store");
+    return broken_batch("a slot lies outside the page store");
   }
   run.slot = *slot;
   expected = *slot + run.count;
@@ -179,10 +179,10 @@ Result<> BatchReader::read_slot(FieldReader& fields, bool jumps, Run& run) {
 Result<> BatchReader::check_room(const Run& run, Rest& rest) const {
   constexpr auto kTooMuch = "it stands for more than was said";
   const std::size_t page_bytes = kHeadBytes + (run.kind == Operation::zero ? 1 : kPageSize);
-  if (run.count > rest.original_bytes / page_bytes) return broken(kTooMuch);
+  if (run.count > rest.original_bytes / page_bytes) return broken_batch(kTooMuch);
   const std::size_t name_bytes = run.named ? 1 + blocks_[expected_.block].name.size() : 0;
   const std::size_t bytes = run.count * page_bytes + name_bytes;
-  if (bytes > rest.original_bytes) return broken(kTooMuch);
+  if (bytes > rest.original_bytes) return broken_batch(kTooMuch);
   rest.original_bytes -= bytes;
   return {};
 }
@@ -196,10 +196,10 @@ Result<> BatchReader::write_page(const Run& run, std::uint64_t slot, const strea
   if (run.kind == Operation::literal || run.kind == Operation::kept) {
     return write_literal(run, slot, place, rest);
   }
-  if (!filled_[slot]) return broken("it names a slot that holds nothing");
+  if (!filled_[slot]) return broken_batch("it names a slot that holds nothing");
   if (run.kind == Operation::delta) {
     if (auto applied = apply_delta(rest.literals, store_.content(slot)); !applied) {
-      return broken(applied.error().message);
+      return broken_batch(applied.error().message);
     }
   }
   encoder_.page(place, std::as_const(store_).content(slot));
@@ -209,7 +209,7 @@ Result<> BatchReader::write_page(const Run& run, std::uint64_t slot, const strea
 Result<> BatchReader::write_literal(const Run& run, std::uint64_t slot, const stream::PagePlace& place,
                                     Rest& rest) {
   const auto bytes = rest.literals.bytes(kPageSize);
-  if (!bytes) return broken("bytes are missing");
+  if (!bytes) return broken_batch("bytes are missing");
   const bool shuffled = rest.next_is_shuffled();
   if (shuffled) unshuffle(*bytes, page_);
   const ByteView content = shuffled ? ByteView(page_) : *bytes;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kPiece = std::size_t{256} * 1024;
 
-tl::unexpected<Error> broken(const std::string& why) {
+tl::unexpected<Error> broken_stream(const std::string& why) {
   return fail(ErrorCode::failed, "the packed memory is broken: " + why);
 }
 
@@ -36,7 +36,7 @@ std::size_t Decompressor::memory_used() const {
 }
 
 Result<> Decompressor::unpack(ByteView packed, const Sink& sink) {
-  if (broken_) return broken("what came before it was");
+  if (broken_) return broken_stream("what came before it was");
   auto done = run(packed, sink);
   broken_ = !done;
   return done;
@@ -44,7 +44,7 @@ Result<> Decompressor::unpack(ByteView packed, const Sink& sink) {
 
 Result<> Decompressor::run(ByteView packed, const Sink& sink) {
   for (const std::byte byte : packed.first(std::min(packed.size(), kMagic.size() - magic_seen_))) {
-    if (byte != kMagic[magic_seen_++]) return broken("no zstd stream begins");
+    if (byte != kMagic[magic_seen_++]) return broken_stream("no zstd stream begins");
   }
   if (!context_) {
     context_.reset(::ZSTD_createDCtx());
@@ -56,12 +56,12 @@ Result<> Decompressor::run(ByteView packed, const Sink& sink) {
   for (;;) {
     ZSTD_outBuffer to{piece_.data(), piece_.size(), 0};
     const std::size_t code = ::ZSTD_decompressStream(context_.get(), &to, &from);
-    if (::ZSTD_isError(code) != 0) return broken(::ZSTD_getErrorName(code));
+    if (::ZSTD_isError(code) != 0) return broken_stream(::ZSTD_getErrorName(code));
     if (to.pos > 0) {
       if (auto taken = sink(ByteView(piece_).first(to.pos)); !taken) return taken;
     }
     // The one stream goes on for as long as there is memory; its writer never ends it.
-    if (code == 0) return broken("its zstd stream ends");
+    if (code == 0) return broken_stream("its zstd stream ends");
     if (from.pos == from.size && to.pos < to.size) return {};
   }
 }

@@ -24,7 +24,7 @@ std::uint32_t number(ByteView bytes, std::size_t at) {
   return value;
 }
 
-tl::unexpected<Error> broken(const std::string& why) {
+tl::unexpected<Error> broken_header(const std::string& why) {
   return fail(ErrorCode::failed, "a header in the packed memory is broken: " + why);
 }
 
@@ -39,7 +39,7 @@ Header encode(const BatchHeader& header) {
 }
 
 Result<FrameHeader> parse_frame_header(ByteView bytes) {
-  if (bytes.size() != kHeaderBytes) return broken("it has the wrong length");
+  if (bytes.size() != kHeaderBytes) return broken_header("it has the wrong length");
   const auto first = number(bytes, 0);
   const FrameHeader header{static_cast<Method>(first >> 24), number(bytes, 4)};
   switch (header.method) {
@@ -48,19 +48,20 @@ Result<FrameHeader> parse_frame_header(ByteView bytes) {
     case Method::zstd_near:
     case Method::lz4:
     case Method::as_it_is: break;
-    default: return broken("its method is unknown");
+    default: return broken_header("its method is unknown");
   }
-  if (first << 8 != 0) return broken("it says more than is known");
-  if (header.bytes == 0 || header.bytes > kMostFrameBytes) return broken("what follows cannot be that long");
+  if (first << 8 != 0) return broken_header("it says more than is known");
+  if (header.bytes == 0 || header.bytes > kMostFrameBytes)
+    return broken_header("what follows cannot be that long");
   return header;
 }
 
 Result<BatchHeader> parse_batch_header(ByteView bytes) {
-  if (bytes.size() != kHeaderBytes) return broken("it has the wrong length");
+  if (bytes.size() != kHeaderBytes) return broken_header("it has the wrong length");
   const BatchHeader header{number(bytes, 0), number(bytes, 4)};
-  if (header.original_bytes > kMostOriginalBytes) return broken("the batch stands for too much");
+  if (header.original_bytes > kMostOriginalBytes) return broken_header("the batch stands for too much");
   if (header.batch_bytes < kTrailerBytes || header.batch_bytes > most_batch_bytes(header.original_bytes)) {
-    return broken("the batch cannot be that long");
+    return broken_header("the batch cannot be that long");
   }
   return header;
 }

@@ -6,11 +6,10 @@
 
 #include "announce/frames.hpp"
 #include "bytes.hpp"
+#include "mac.hpp"
 
 namespace vmigrate::announce {
 namespace {
-
-const MacAddress kMac{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}};
 
 std::string shown(ByteView frame) {
   const auto address = address_shown_by(frame, kMac);

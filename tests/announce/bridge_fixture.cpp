@@ -18,7 +18,6 @@
 
 namespace vmigrate::announce {
 
-const MacAddress BridgeTest::kMac{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}};
 const std::string BridgeTest::kMacText = "52:54:00:12:34:56";
 
 namespace {

@@ -8,6 +8,7 @@
 #include "announce/bridge_announcer.hpp"
 #include "base/bytes.hpp"
 #include "base/file_descriptor.hpp"
+#include "mac.hpp"
 
 namespace vmigrate::announce {
 
@@ -48,7 +49,6 @@ class BridgeTest : public testing::Test {
   /// Makes the bridge learn kMac at this port.
   static void send_as_vm(const Tap& tap);
 
-  static const MacAddress kMac;
   static const std::string kMacText;
 
  private:

@@ -4,11 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "bytes.hpp"
+#include "mac.hpp"
 
 namespace vmigrate::announce {
 namespace {
 
-const MacAddress kMac{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}};
 const Ipv4Address kIpv4{192, 0, 2, 7};
 const Ipv6Address kIpv6{0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x42};
 

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "mac.hpp"
+
 namespace vmigrate::announce {
 namespace {
 
@@ -14,7 +16,6 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const MacAddress kMac{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}};
 constexpr auto kNow = 1'700'000'000s;
 
 std::string lease(const std::string& address, const std::string& mac, std::int64_t expiry) {

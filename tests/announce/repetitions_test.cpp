@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "announce/schedule.hpp"
+#include "mac.hpp"
 
 namespace vmigrate::announce {
 namespace {
 
 using namespace std::chrono_literals;
 
-const MacAddress kMac{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}};
 const MacAddress kOther{{0x52, 0x54, 0x00, 0x12, 0x34, 0x57}};
 const MonotonicTime kStart{1h};
 

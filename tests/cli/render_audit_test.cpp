@@ -8,8 +8,6 @@
 namespace vmigrate::cli {
 namespace {
 
-const Style kPlain{};
-
 class RenderAudit : public testing::Test {
  protected:
   RenderAudit() {
@@ -49,7 +47,7 @@ TEST_F(RenderAudit, AnEntrySaysWhoWhatWhenWhereAndWhy) {
   flood->set_reason("no certificate");
   flood->set_count(480);
   EXPECT_EQ(
-      render_audit(list, kPlain),
+      render_audit(list, Style{}),
       "NUMBER  TIME                 WHO                    WHAT     RESULT   VM    WHERE          ID        "
       "WHY\n"
       "7       2025-11-25 00:00:00  alice (uid 1000)       start    refused  web1  hosta → hostb  22aabbcc  "
@@ -58,7 +56,7 @@ TEST_F(RenderAudit, AnEntrySaysWhoWhatWhenWhereAndWhy) {
       "entry 40 is aaaaaaaaaaaaaaaa\n"
       "9       2025-11-25 00:00:02  192.0.2.1:7            connect  refused  -     -              -         "
       "no certificate; 480 more, this is the last\n");
-  EXPECT_EQ(render_audit({}, kPlain), "there is no such entry\n");
+  EXPECT_EQ(render_audit({}, Style{}), "there is no such entry\n");
 }
 
 TEST_F(RenderAudit, AVerificationSaysWhatWasFoundAndWhoWasAsked) {
@@ -70,7 +68,7 @@ TEST_F(RenderAudit, AVerificationSaysWhatWasFoundAndWhoWasAsked) {
   auto* asked = report.add_witnesses();
   asked->set_host("hostb");
   asked->set_heads(3);
-  EXPECT_EQ(render_audit_report(report, kPlain),
+  EXPECT_EQ(render_audit_report(report, Style{}),
             "host hostb: has noted 3 of its entries\n"
             "40 entries are as they were written; 3 agree with what other hosts have noted\n"
             "the last one is 40: " +
@@ -79,7 +77,7 @@ TEST_F(RenderAudit, AVerificationSaysWhatWasFoundAndWhoWasAsked) {
   silent->set_host("hostc");
   silent->set_problem("it does not answer");
   report.add_findings("entry 3 is missing");
-  EXPECT_EQ(render_audit_report(report, kPlain),
+  EXPECT_EQ(render_audit_report(report, Style{}),
             "bad  entry 3 is missing\n"
             "host hostb: has noted 3 of its entries\n"
             "host hostc: could not be asked: it does not answer\n"

@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kStartPatience{60};
 
 /// A freestanding program in the place of a kernel, which any KVM can run.
 class LinuxStart : public testing::Test {
@@ -39,9 +39,9 @@ TEST_F(LinuxStart, TheKernelFindsWhatIsPromised) {
   ASSERT_TRUE((*vm)->boot(image_, 1, 2));
   (*vm)->run();
   auto& devices = (*vm)->devices();
-  EXPECT_EQ(devices.await_line("memory", kPatience), "memory 0 655360 1") << (*vm)->failure();
-  EXPECT_EQ(devices.await_line("memory", kPatience), "memory 1048576 16121856 1");
-  EXPECT_EQ(devices.await_line("registers", kPatience),
+  EXPECT_EQ(devices.await_line("memory", kStartPatience), "memory 0 655360 1") << (*vm)->failure();
+  EXPECT_EQ(devices.await_line("memory", kStartPatience), "memory 1048576 16121856 1");
+  EXPECT_EQ(devices.await_line("registers", kStartPatience),
             "registers 0 command line root=none initrd the initrd");
 }
 

@@ -15,10 +15,10 @@
 namespace vmigrate::migration {
 namespace {
 
-constexpr Bytes kBudget{std::uint64_t{64} << 20};
+constexpr Bytes kStreamBudget{std::uint64_t{64} << 20};
 
 /// Keeps what goes over the network.
-class Wire : public peer::BulkSender {
+class KeptWire : public peer::BulkSender {
  public:
   Result<> write_parts(Parts parts) override {
     const std::lock_guard lock(mutex_);
@@ -37,7 +37,7 @@ class Wire : public peer::BulkSender {
     std::unique_lock lock(mutex_);
     EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] { return finished_; }));
     ByteBuffer stream;
-    BatchReceiver receiver(kBudget, [&](ByteView bytes) {
+    BatchReceiver receiver(kStreamBudget, [&](ByteView bytes) {
       stream.insert(stream.end(), bytes.begin(), bytes.end());
       return Result<>();
     });
@@ -83,7 +83,7 @@ class OutgoingStreamTest : public testing::Test {
     qemu_ = FileDescriptor(ends[0]);
     const timeval patience{20, 0};
     ASSERT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kBudget.count),
+    stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kStreamBudget.count),
                     OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}}, effort,
                     [this](const Load&, MonotonicTime) { return choose_(); });
   }
@@ -100,7 +100,7 @@ class OutgoingStreamTest : public testing::Test {
   }
 
   std::function<Effort()> choose_ = [] { return Effort::none; };
-  Wire wire_;
+  KeptWire wire_;
   FileDescriptor qemu_;
   std::optional<OutgoingStream> stream_;
 };

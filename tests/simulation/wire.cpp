@@ -6,7 +6,6 @@
 
 namespace vmigrate::simulation {
 
-using handover::Outcome;
 using std::chrono::microseconds;
 
 namespace {
@@ -128,10 +127,11 @@ ByteBuffer Wire::as_read(Side reader, ByteBuffer message) const {
   auto* verdict = std::get_if<migration::Verdict>(&*decoded);
   const bool misread =
       verdict != nullptr &&
-      ((stage_.mutation == Mutation::doubt_is_refusal && verdict->outcome == Outcome::in_doubt) ||
-       (stage_.mutation == Mutation::undecided_is_refusal && verdict->outcome == Outcome::undecided));
+      ((stage_.mutation == Mutation::doubt_is_refusal && verdict->outcome == handover::Outcome::in_doubt) ||
+       (stage_.mutation == Mutation::undecided_is_refusal &&
+        verdict->outcome == handover::Outcome::undecided));
   if (!misread) return message;
-  verdict->outcome = Outcome::refused;
+  verdict->outcome = handover::Outcome::refused;
   return migration::encode(*verdict);
 }
 

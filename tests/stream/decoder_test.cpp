@@ -115,7 +115,7 @@ void expect_opaque(const StreamWriter& writer, const std::string& reason) {
   EXPECT_EQ(result.encoder.output(), stream);
 }
 
-StreamWriter until_ram() {
+StreamWriter stream_until_ram() {
   StreamWriter w;
   w.head().configuration("pc").section_start(2, "ram", kRamVersion).number(kPageSize | kRamMemorySize, 8);
   w.short_string("pc.ram").number(kPageSize, 8);
@@ -136,13 +136,13 @@ TEST(Decoder, SaysWhyItGaveUp) {
   expect_opaque(StreamWriter().head().section(kSectionPart, 3), "did not begin");
   expect_opaque(StreamWriter().head().number(kCommand, 1).number(7, 2).number(4, 2).number(9, 4),
                 "command 7");
-  expect_opaque(until_ram().page(0, "vga.vram", 'x'), "'vga.vram'");
-  expect_opaque(until_ram().page(kPageSize, "pc.ram", 'x'), "outside its block");
-  expect_opaque(until_ram().page(0, "", 'x'), "outside its block");
-  expect_opaque(until_ram().number(0x100 | kRamContinue, 8), "flags 0x120");
-  expect_opaque(until_ram().number(kRamEndOfSection, 8).number(kSectionFooter, 1).number(9, 4),
+  expect_opaque(stream_until_ram().page(0, "vga.vram", 'x'), "'vga.vram'");
+  expect_opaque(stream_until_ram().page(kPageSize, "pc.ram", 'x'), "outside its block");
+  expect_opaque(stream_until_ram().page(0, "", 'x'), "outside its block");
+  expect_opaque(stream_until_ram().number(0x100 | kRamContinue, 8), "flags 0x120");
+  expect_opaque(stream_until_ram().number(kRamEndOfSection, 8).number(kSectionFooter, 1).number(9, 4),
                 "does not end");
-  expect_opaque(until_ram().number(kPageSize | kRamMemorySize, 8), "out of place");
+  expect_opaque(stream_until_ram().number(kPageSize | kRamMemorySize, 8), "out of place");
 }
 
 TEST(Decoder, ABlockListThatDoesNotAddUpIsNotBelieved) {
