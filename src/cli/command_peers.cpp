@@ -9,7 +9,7 @@
 namespace vmigrate::cli {
 namespace {
 
-int list(const Context& context) {
+int list_peers(const Context& context) {
   control::Request request;
   request.mutable_peers();
   return ask_once(context, request, [&](const control::Response& response) {
@@ -40,7 +40,7 @@ void add_peers(CLI::App& app, Command* command) {
   auto* sub = app.add_subcommand("peers", "List the hosts that this one trusts, or end that");
   sub->require_subcommand(1);
   auto* listing = sub->add_subcommand("list", "List the hosts that this one trusts, and why");
-  listing->callback([=] { *command = list; });
+  listing->callback([=] { *command = list_peers; });
   auto* removal = sub->add_subcommand("remove", "Trust a host no more");
   const auto host = std::make_shared<std::string>();
   removal->add_option("HOST", *host, "A host that was paired (see: vmigrate peers list)")->required();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <utility>
 
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>

@@ -17,7 +17,7 @@ void append_number(ByteBuffer& bytes, std::size_t value) {
   bytes.push_back(static_cast<std::byte>(value & 0xff));
 }
 
-std::size_t number_at(ByteView bytes, std::size_t offset) {
+std::size_t number_in_answer(ByteView bytes, std::size_t offset) {
   return std::to_integer<std::size_t>(bytes[offset]) << 8 | std::to_integer<std::size_t>(bytes[offset + 1]);
 }
 
@@ -40,8 +40,8 @@ ByteBuffer encode(const Answer& answer) {
 
 Result<std::optional<Answer>> take_answer(ByteBuffer& bytes) {
   if (bytes.size() < kHead) return std::optional<Answer>();
-  const auto kind = static_cast<Answer::Kind>(number_at(bytes, 0));
-  const auto size = number_at(bytes, 2);
+  const auto kind = static_cast<Answer::Kind>(number_in_answer(bytes, 0));
+  const auto size = number_in_answer(bytes, 2);
   const bool known =
       kind == Answer::Kind::ended
           ? size == kShutSize

@@ -28,14 +28,14 @@ constexpr std::uint32_t bit(unsigned number) {
   return std::uint32_t{1} << number;
 }
 
-constexpr unsigned kTscDeadline = 24;  // of 1.ECX: KVM does not list it, and has a capability instead
+constexpr unsigned kTscDeadlineBit = 24;  // of 1.ECX: KVM does not list it, and has a capability instead
 
 constexpr std::array<FeatureRegister, 19> kRegisters{{
     {1, 0, Register::ecx,
      "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca "
      "sse4_1 "
      "sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave osxsave avx f16c rdrand hypervisor",
-     bit(27) | bit(31) | bit(kTscDeadline)},
+     bit(27) | bit(31) | bit(kTscDeadlineBit)},
     {1, 0, Register::edx,
      "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx "
      "fxsr sse "
@@ -155,7 +155,7 @@ std::vector<std::string> missing_features(const CpuidEntries& guest, const std::
       if ((absent & bit(number)) != 0) missing.push_back(name_of(where, number));
     }
   }
-  if (has(guest, 1, kTscDeadline) && !has_tsc_deadline) missing.emplace_back("tsc_deadline_timer");
+  if (has(guest, 1, kTscDeadlineBit) && !has_tsc_deadline) missing.emplace_back("tsc_deadline_timer");
   if (!reaches(address_bits, guest, host)) {
     missing.push_back(fmt::format("physical addresses of {} bits", address_bits(guest)));
   }
@@ -166,7 +166,7 @@ std::vector<std::string> missing_features(const CpuidEntries& guest, const std::
 }
 
 std::vector<std::string> extra_features(const CpuidEntries& vcpu, const CpuidEntries& first) {
-  return missing_features(vcpu, {first}, has(first, 1, kTscDeadline));
+  return missing_features(vcpu, {first}, has(first, 1, kTscDeadlineBit));
 }
 
 std::string nesting_feature(const CpuidEntries& guest) {

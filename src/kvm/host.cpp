@@ -15,21 +15,21 @@ namespace vmigrate::kvm {
 namespace {
 
 // KVM's own bound (KVM_MAX_CPUID_ENTRIES), and more MSRs than any kernel lists.
-constexpr std::uint32_t kMostCpuidEntries = 256;
-constexpr std::uint32_t kMostMsrs = 4096;
+constexpr std::uint32_t kRoomForCpuid = 256;
+constexpr std::uint32_t kRoomForMsrs = 4096;
 
 using CpuidBuffer = Counted<CpuidHead, kvm_cpuid_entry2>;
 
 Result<CpuidEntries> read_entries(int file, unsigned long request, const char* what) {
-  CpuidBuffer buffer(kMostCpuidEntries);
+  CpuidBuffer buffer(kRoomForCpuid);
   if (auto done = call(file, request, buffer.head(), what); !done) return fail(done.error());
-  return buffer.take(std::min(buffer.head()->count, kMostCpuidEntries));
+  return buffer.take(std::min(buffer.head()->count, kRoomForCpuid));
 }
 
 Result<std::vector<std::uint32_t>> read_msr_list(int kvm, unsigned long request) {
-  Counted<MsrListHead, std::uint32_t> buffer(kMostMsrs);
+  Counted<MsrListHead, std::uint32_t> buffer(kRoomForMsrs);
   if (auto done = call(kvm, request, buffer.head(), "listing MSRs"); !done) return fail(done.error());
-  return buffer.take(std::min(buffer.head()->count, kMostMsrs));
+  return buffer.take(std::min(buffer.head()->count, kRoomForMsrs));
 }
 
 // Without KVM_CAP_XSAVE2 (Linux 5.17) the structure has always the same size.
@@ -125,9 +125,8 @@ Result<CpuidEntries> read_cpuid(int vcpu) {
 }
 
 Result<> write_cpuid(int vcpu, const CpuidEntries& entries) {
-  if (entries.size() > kMostCpuidEntries)
-    return fail(ErrorCode::refused, "a vCPU has too many CPUID entries");
-  CpuidBuffer buffer(kMostCpuidEntries);
+  if (entries.size() > kRoomForCpuid) return fail(ErrorCode::refused, "a vCPU has too many CPUID entries");
+  CpuidBuffer buffer(kRoomForCpuid);
   buffer.head()->count = static_cast<std::uint32_t>(entries.size());
   buffer.put(entries.data(), entries.size());
   if (auto done = call(vcpu, kSetCpuid2, buffer.head(), "setting a vCPU's CPUID"); !done) {

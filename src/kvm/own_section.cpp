@@ -8,7 +8,7 @@
 namespace vmigrate::kvm {
 namespace {
 
-std::uint32_t number_at(ByteView bytes, std::size_t offset) {
+std::uint32_t number_in_section(ByteView bytes, std::size_t offset) {
   std::uint32_t value = 0;
   for (const auto byte : bytes.subspan(offset, 4)) value = value << 8 | std::to_integer<std::uint32_t>(byte);
   return value;
@@ -27,12 +27,12 @@ Result<std::size_t> read_own_section_head(ByteView head, std::string_view name, 
     return fail(ErrorCode::refused, fmt::format("where the section '{}{}' should be there is something else",
                                                 stream::kOwnSections, name));
   }
-  const auto version = number_at(head, 6 + length + 4);
+  const auto version = number_in_section(head, 6 + length + 4);
   if (version != kSectionVersion) {
     return fail(ErrorCode::refused, fmt::format("the section '{}{}' has version {}, and {} is known here",
                                                 stream::kOwnSections, name, version, kSectionVersion));
   }
-  const std::size_t size = number_at(head, 6 + length + 8);
+  const std::size_t size = number_in_section(head, 6 + length + 8);
   if (size > largest) {
     return fail(ErrorCode::refused, fmt::format("the section '{}{}' has {} bytes, and {} is the most",
                                                 stream::kOwnSections, name, size, largest));

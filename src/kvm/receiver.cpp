@@ -18,7 +18,7 @@ namespace vmigrate::kvm {
 namespace {
 
 // Read, summed up and copied while it is in a core's own cache.
-constexpr std::size_t kPiece = std::size_t{256} * 1024;
+constexpr std::size_t kReadPiece = std::size_t{256} * 1024;
 
 /// What the stream of every VM of ours begins with.
 ByteBuffer expected_head() {
@@ -101,7 +101,7 @@ Result<> Receiver::agree() {
 
 Result<> Receiver::receive_all() {
   const auto end = expected_end();
-  ByteBuffer buffer(kPiece);
+  ByteBuffer buffer(kReadPiece);
   for (;;) {
     const auto& tail = placer_->tail();
     if (tail.size() >= end.size() && std::equal(end.rbegin(), end.rend(), tail.rbegin())) {

@@ -12,7 +12,7 @@ namespace vmigrate::kvm {
 namespace {
 
 constexpr std::uint32_t kTsc = 0x10;
-constexpr std::uint32_t kTscDeadline = 0x6e0;
+constexpr std::uint32_t kTscDeadlineMsr = 0x6e0;
 
 using MsrBuffer = Counted<MsrHead, kvm_msr_entry>;
 
@@ -54,7 +54,7 @@ Result<> write_msrs(int vcpu, const std::vector<kvm_msr_entry>& entries) {
 // local APIC, whose timer it arms.
 std::vector<kvm_msr_entry> in_order(std::vector<kvm_msr_entry> entries) {
   const auto rank = [](const kvm_msr_entry& entry) {
-    return entry.index == kTsc ? 0 : (entry.index == kTscDeadline ? 2 : 1);
+    return entry.index == kTsc ? 0 : (entry.index == kTscDeadlineMsr ? 2 : 1);
   };
   std::stable_sort(entries.begin(), entries.end(),
                    [&](const auto& left, const auto& right) { return rank(left) < rank(right); });

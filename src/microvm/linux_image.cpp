@@ -34,12 +34,12 @@ constexpr std::size_t kLongestCommandLine = 0xffff;
 /// What the boot protocol wants to find behind the selectors 0x10 and 0x18: flat code and data.
 constexpr std::array<std::uint64_t, 4> kDescriptors{0, 0, 0x00cf9b000000ffff, 0x00cf93000000ffff};
 
-tl::unexpected<Error> bad_kernel(std::string why, std::string hint = "use a bzImage of Linux for x86") {
+tl::unexpected<Error> cannot_boot(std::string why, std::string hint = "use a bzImage of Linux for x86") {
   return fail(ErrorCode::usage, std::move(why), std::move(hint));
 }
 
 tl::unexpected<Error> cut_short() {
-  return bad_kernel("the kernel is cut short", "look whether the file was copied as a whole");
+  return cannot_boot("the kernel is cut short", "look whether the file was copied as a whole");
 }
 
 template <class Structure>
@@ -54,7 +54,7 @@ Result<setup_header> read_header(ByteView file) {
   if (file.size() <= kBehindJump) return cut_short();
   const auto end = kBehindJump + std::to_integer<std::size_t>(file[kJump + 1]);
   constexpr auto needed = kHeader + offsetof(setup_header, handover_offset);
-  if (end < needed) return bad_kernel("the kernel's header is too short for its version");
+  if (end < needed) return cannot_boot("the kernel's header is too short for its version");
   if (file.size() < end) return cut_short();
   setup_header header{};
   std::memcpy(&header, file.data() + kHeader, std::min(end - kHeader, sizeof header));
@@ -64,17 +64,17 @@ Result<setup_header> read_header(ByteView file) {
 Result<> check(const setup_header& header) {
   const auto version = header.version;
   if (version < kOldestVersion) {
-    return bad_kernel(
+    return cannot_boot(
         fmt::format("the kernel's boot protocol is {}.{:02}, and 2.10 is the oldest that is known here",
                     version >> 8, version & 0xff),
         "use a kernel since 2.6.31");
   }
   if ((header.loadflags & LOADED_HIGH) == 0)
-    return bad_kernel("the kernel is a zImage, which is loaded below 1 MiB");
+    return cannot_boot("the kernel is a zImage, which is loaded below 1 MiB");
   const std::uint32_t alignment = header.kernel_alignment;
   if (header.init_size == 0 || header.pref_address < kHighMemory || header.pref_address >= kFourGib ||
       alignment == 0 || (alignment & (alignment - 1)) != 0) {
-    return bad_kernel("the kernel's header makes no sense: it does not say where the kernel can run");
+    return cannot_boot("the kernel's header makes no sense: it does not say where the kernel can run");
   }
   return {};
 }
@@ -95,7 +95,7 @@ Result<const Memory*> find_high(const std::vector<Memory>& memory) {
   for (const auto& slot : memory) {
     if (slot.guest_address == kHighMemory && !slot.read_only) return &slot;
   }
-  return bad_kernel("the VM has no memory at 1 MiB, where a kernel begins", "");
+  return cannot_boot("the VM has no memory at 1 MiB, where a kernel begins", "");
 }
 
 /// Where the kernel, unpacked, ends: below that there is nothing of anybody else's.
@@ -115,7 +115,7 @@ Result<std::uint64_t> place_initrd(const setup_header& header, std::uint64_t siz
     const auto place = (end - size) & ~(kPage - 1);
     if (place >= behind) return place;
   }
-  return bad_kernel(
+  return cannot_boot(
       fmt::format("an initrd of {} does not fit into the VM's memory: the kernel needs the first {} and "
                   "reaches up to {}",
                   to_string(Bytes{size}), to_string(Bytes{behind}), to_string(Bytes{end})),
@@ -153,7 +153,7 @@ bool is_linux(ByteView file) {
 }
 
 Result<Image> read_linux(ByteView file, const LinuxOptions& options, const std::vector<Memory>& memory) {
-  if (!is_linux(file)) return bad_kernel("this is no Linux kernel");
+  if (!is_linux(file)) return cannot_boot("this is no Linux kernel");
   const auto header = read_header(file);
   if (!header) return fail(header.error());
   if (auto checked = check(*header); !checked) return fail(checked.error());
@@ -161,18 +161,18 @@ Result<Image> read_linux(ByteView file, const LinuxOptions& options, const std::
   if (!kernel) return fail(kernel.error());
   const auto longest = std::min<std::size_t>(header->cmdline_size, kLongestCommandLine);
   if (options.command_line.size() > longest) {
-    return bad_kernel(fmt::format("the command line has {} characters, and the kernel takes {}",
-                                  options.command_line.size(), longest),
-                      "use a shorter one");
+    return cannot_boot(fmt::format("the command line has {} characters, and the kernel takes {}",
+                                   options.command_line.size(), longest),
+                       "use a shorter one");
   }
   const auto high = find_high(memory);
   if (!high) return fail(high.error());
   const auto needed = end_of_kernel(*header, kernel->size());
   const auto end = kHighMemory + (*high)->size;
   if (needed > end) {
-    return bad_kernel(fmt::format("the kernel needs {} to begin with, and the VM has {}",
-                                  to_string(Bytes{needed}), to_string(Bytes{end})),
-                      "give the VM more memory");
+    return cannot_boot(fmt::format("the kernel needs {} to begin with, and the VM has {}",
+                                   to_string(Bytes{needed}), to_string(Bytes{end})),
+                       "give the VM more memory");
   }
   auto parameters = parameters_for(*header, memory);
   Image image;

@@ -11,7 +11,7 @@ namespace {
 // What lies between the writer and the wire: enough to keep a connection busy while its thread encrypts.
 constexpr std::size_t kQueuedBytes = 2 * kLongestBulkChunk;
 // What all connections together may have in the kernel that was not sent yet.
-constexpr std::size_t kUnsent = 4 * kLongestBulkChunk;
+constexpr std::size_t kUnsentAltogether = 4 * kLongestBulkChunk;
 // Bytes that may be held ahead of the next in order, for each connection: what one reads while the other is
 // not run, and no more. What a stalled connection makes the others wait for stays in the kernel, and a reader
 // that is slow is felt by the sender at once.
@@ -44,7 +44,7 @@ StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int conne
   for (int number = 1; number <= connections; ++number) {
     outlets_.emplace_back(number,
                           BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience,
-                                            kUnsent / static_cast<std::size_t>(connections)});
+                                            kUnsentAltogether / static_cast<std::size_t>(connections)});
   }
   // Only now: one that is lost at once closes all of them.
   for (auto& outlet : outlets_) threads_.emplace_back([this, &outlet] { run(outlet); });

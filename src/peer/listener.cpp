@@ -123,7 +123,8 @@ void Listener::greet(FileDescriptor socket) {
   const auto& credentials = endpoint_.credentials;
   if (is_for_pairing(stream->connection())) {
     // Only a desk makes OpenSSL agree to such a connection.
-    credentials.desk()->receive(std::move(*stream), address, deadline);
+    const auto paired = credentials.desk()->receive(std::move(*stream), address, deadline);
+    if (!paired) tell({{"", address}, "not paired: " + paired.error().message});
     return;
   }
   const auto names = proven_names(stream->connection(), credentials.paired());

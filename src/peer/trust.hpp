@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/clock.hpp"
+#include "base/error.hpp"
 
 namespace vmigrate::peer {
 
@@ -45,8 +46,9 @@ class PairingDesk {
   virtual ~PairingDesk() = default;
   /// Whether anybody is expected; if not, strangers do not get past the first message of TLS.
   virtual bool expects_somebody() const = 0;
-  /// All of it, on the thread that calls. `address`: where it comes from. True when it was paired.
-  virtual bool receive(TlsStream stream, const std::string& address, MonotonicTime deadline) = 0;
+  /// All of it, on the thread that calls. `address`: where it comes from. An error is why it was not paired,
+  /// which it was told as far as the link allowed.
+  virtual Result<> receive(TlsStream stream, const std::string& address, MonotonicTime deadline) = 0;
 };
 
 }  // namespace vmigrate::peer

@@ -108,14 +108,14 @@ bool Pairing::expects_somebody() const {
   return open_invitation() != nullptr;
 }
 
-bool Pairing::receive(peer::TlsStream stream, const std::string& address, MonotonicTime deadline) {
-  const auto welcomed = welcome(stream, address, deadline);
+Result<> Pairing::receive(peer::TlsStream stream, const std::string& address, MonotonicTime deadline) {
+  auto welcomed = welcome(stream, address, deadline);
   if (!welcomed) {
     spdlog::warn("{}: not paired: {}", address, welcomed.error().message);
     (void)write_pairing_refusal(stream, welcomed.error(), deadline);
   }
   stream.say_goodbye();
-  return welcomed.has_value();
+  return welcomed;
 }
 
 Result<> Pairing::welcome(peer::TlsStream& stream, const std::string& address, MonotonicTime deadline) {
@@ -137,14 +137,17 @@ Result<> Pairing::welcome(peer::TlsStream& stream, const std::string& address, M
   if (auto written = write_pairing_answer(stream, {self_.name, secret.share()}, deadline); !written)
     return written;
   // Until here the other side has learnt nothing. What it proves now is its guess.
-  const auto proof = read_pairing_proof(stream, deadline);
+  const auto proof = read_pairing_guess(stream, deadline);
   if (!proof) return fail(proof.error());
   if (auto spent = spend_guess(*invitation); !spent) return spent;
   const auto where = invitation->wish_.address.value_or(address_from(address, begin->port));
   const auto decided = decide(*invitation, same(expected->a, *proof),
                               as_peer(begin->name, where, key, invitation->wish_.asked_by));
   if (!decided) return decided;
-  return write_pairing_proof(stream, expected->b, deadline);
+  // It is paired by now, even if it does not learn that: it will say that it has failed, and be paired again.
+  if (const auto told = write_pairing_proof(stream, expected->b, deadline); !told)
+    spdlog::warn("{} is paired, but may not know it: {}", begin->name, told.error().message);
+  return {};
 }
 
 /// Before it is looked at: of many that come at once, no more are looked at than there are guesses.

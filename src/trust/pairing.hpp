@@ -63,7 +63,7 @@ class Pairing : public peer::PairingDesk {
   Milliseconds lifetime() const { return self_.lifetime; }
 
   bool expects_somebody() const override;
-  bool receive(peer::TlsStream stream, const std::string& address, MonotonicTime deadline) override;
+  Result<> receive(peer::TlsStream stream, const std::string& address, MonotonicTime deadline) override;
 
  private:
   std::shared_ptr<Invitation> open_invitation() const;

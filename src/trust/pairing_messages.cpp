@@ -33,8 +33,20 @@ Result<Message> read(peer::TlsStream& stream, MonotonicTime deadline) {
   if (!payload) return fail(payload.error());
   Message message;
   if (!message.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) return nonsense();
-  if (message.has_refusal()) return fail(error_of(message.refusal()));
   return message;
+}
+
+/// Of the host that was dialled.
+Result<Message> read_reply(peer::TlsStream& stream, MonotonicTime deadline) {
+  auto message = read(stream, deadline);
+  if (message && message->has_refusal()) return fail(error_of(message->refusal()));
+  return message;
+}
+
+Result<ByteBuffer> confirmation_in(const Result<Message>& message) {
+  if (!message) return fail(message.error());
+  if (!message->has_proof()) return nonsense();
+  return copy_of(as_byte_view(message->proof().confirmation()));
 }
 
 bool is_name(const std::string& name) {
@@ -92,17 +104,18 @@ Result<PairingBegin> read_pairing_begin(peer::TlsStream& stream, MonotonicTime d
 }
 
 Result<PairingAnswer> read_pairing_answer(peer::TlsStream& stream, MonotonicTime deadline) {
-  const auto message = read(stream, deadline);
+  const auto message = read_reply(stream, deadline);
   if (!message) return fail(message.error());
   if (!message->has_answer() || !is_name(message->answer().name())) return nonsense();
   return PairingAnswer{message->answer().name(), bytes_of(message->answer().share())};
 }
 
+Result<ByteBuffer> read_pairing_guess(peer::TlsStream& stream, MonotonicTime deadline) {
+  return confirmation_in(read(stream, deadline));
+}
+
 Result<ByteBuffer> read_pairing_proof(peer::TlsStream& stream, MonotonicTime deadline) {
-  const auto message = read(stream, deadline);
-  if (!message) return fail(message.error());
-  if (!message->has_proof()) return nonsense();
-  return bytes_of(message->proof().confirmation());
+  return confirmation_in(read_reply(stream, deadline));
 }
 
 }  // namespace vmigrate::trust

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,8 @@ def test_a_second_up_says_so(lab):
     assert "is up already" in said.stdout
 
 
-def test_down_leaves_nothing(tmp_path):
-    lab = Lab(tmp_path / "lab")
+def test_down_leaves_nothing():
+    lab = Lab(tempfile.mkdtemp(prefix="vmigrate-lab-", dir="/var/tmp"))
     lab.up()
     lab.link.delay(10)
     started = subprocess.Popen([sys.executable, PROGRAM, "--directory", lab.folder, "exec", "hosta", "sleep", "1000"])
@@ -181,9 +182,9 @@ def runs_sleep(namespace):
                for pid in network.processes_in(namespace))
 
 
-def test_down_clears_what_a_crash_left(tmp_path):
+def test_down_clears_what_a_crash_left():
     """`up` that is killed half-way leaves namespaces, processes and no complete account of them."""
-    lab = Lab(tmp_path / "lab")
+    lab = Lab(tempfile.mkdtemp(prefix="vmigrate-lab-", dir="/var/tmp"))
     starting = subprocess.Popen([PROGRAM, "--directory", lab.folder, "up"])
     processes.wait_until(lambda: lab.state.process("hosta.holder"), 60, "the first host")
     starting.send_signal(signal.SIGKILL)

@@ -17,6 +17,7 @@ namespace vmigrate::trust {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class PairingAttacks : public TwoUnpairedHosts {
  protected:
@@ -110,6 +111,10 @@ TEST_F(PairingAttacks, AWrongCodePairsNobodyAndTheRightOneStillCounts) {
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, ErrorCode::not_allowed);
   EXPECT_THAT(wrong.error().message, HasSubstr("the code is wrong"));
+  const auto noted = a.turned_away.pop_until(soon());
+  ASSERT_TRUE(noted);
+  EXPECT_THAT(noted->reason, HasSubstr("not paired: the code is wrong"));
+  EXPECT_THAT(noted->peer.address, HasSubstr("127.0.0.1:"));
   expect_strangers();
   EXPECT_TRUE(b.enter("hosta", a.port(), invited.code()));
 }
@@ -225,6 +230,24 @@ TEST_F(PairingAttacks, NonsenseIsRefusedAndSpendsNothing) {
   ASSERT_TRUE(peer::write_payload(*stream, as_byte_view("no protobuf at all"), soon()));
   EXPECT_EQ(read_pairing_answer(*stream, soon()).error().code, ErrorCode::refused);
   EXPECT_TRUE(b.enter("hosta", a.port(), invited.code()));
+  for (std::size_t i = 0; i <= nonsense.size(); ++i) {
+    const auto noted = a.turned_away.pop_until(soon());
+    ASSERT_TRUE(noted);
+    EXPECT_THAT(noted->reason, HasSubstr("not paired: "));
+  }
+  a.stop_listening();
+  EXPECT_EQ(a.turned_away.used(), 0U) << "who was paired is noted as refused";
+}
+
+TEST_F(PairingAttacks, AStrangersWordsAreNotRepeated) {
+  Invited invited(a, "hostb");
+  auto stream = connect(a.port());
+  ASSERT_TRUE(stream);
+  ASSERT_TRUE(write_pairing_refusal(*stream, {ErrorCode::failed, "hostc is paired", ""}, soon()));
+  EXPECT_THAT(read_pairing_answer(*stream, soon()).error().message, Not(HasSubstr("hostc")));
+  const auto noted = a.turned_away.pop_until(soon());
+  ASSERT_TRUE(noted);
+  EXPECT_THAT(noted->reason, Not(HasSubstr("hostc")));
 }
 
 TEST_F(PairingAttacks, AHostIsNotPairedWithItself) {

@@ -21,9 +21,10 @@ UnpairedHost::UnpairedHost(const std::string& called, Milliseconds lifetime) : n
 
 UnpairedHost::~UnpairedHost() = default;
 
-peer::Endpoint UnpairedHost::endpoint() const {
+peer::Endpoint UnpairedHost::endpoint() {
   peer::Endpoint endpoint{*credentials, {}, "1.2.3"};
   endpoint.bulk_connections = {1, 1};
+  endpoint.turned_away = [this](const peer::TurnedAway& who) { turned_away.push(who); };
   return endpoint;
 }
 

@@ -24,13 +24,15 @@ class UnpairedHost {
   explicit UnpairedHost(const std::string& name, Milliseconds lifetime = std::chrono::minutes(10));
   ~UnpairedHost();
 
-  peer::Endpoint endpoint() const;
+  peer::Endpoint endpoint();
   std::uint16_t port() const { return listener_->port(); }
   /// Types `code` for the host `other`, at `port`.
   Result<PairedPeer> enter(const std::string& other, std::uint16_t port, const std::string& code);
   Result<std::unique_ptr<peer::Session>> dial(const std::string& host) {
     return peer::TlsDialer(endpoint()).dial(host);
   }
+  /// Returns when all who had come are dealt with.
+  void stop_listening() { listener_.reset(); }
   bool knows(const std::string& host) const { return peers->find(host).has_value(); }
 
   const std::string name;
@@ -39,6 +41,7 @@ class UnpairedHost {
   std::shared_ptr<Pairing> pairing;
   std::unique_ptr<peer::Credentials> credentials;
   BoundedQueue<std::unique_ptr<peer::Session>> accepted{SIZE_MAX};
+  BoundedQueue<peer::TurnedAway> turned_away{SIZE_MAX};
 
  private:
   std::unique_ptr<peer::Listener> listener_;

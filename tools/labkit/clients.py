@@ -14,13 +14,13 @@ import threading
 import time
 from collections import Counter
 
+from .guest import ECHO_PORT
 from .namespace import inside
 
 SO_ATTACH_FILTER = 26
 SO_TIMESTAMPNS = 35
 ETH_P_ALL = 3
 RARP = 0x8035
-ECHO_PORT = 7
 FORK_PORT = 9001
 
 

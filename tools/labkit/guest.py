@@ -18,7 +18,8 @@ WORKLOAD_PORT = 9002
 DISK_CHECKER_PORT = 9003
 INIT_PORT = 9004
 # What a guest serves when it is up, by programs that start side by side; the memory checker's port comes when its
-# memory is filled. The disk checker's disk takes longer to fill, and is waited for by whoever asks for it.
+# memory is filled. The disk checker's disk takes longer to fill, and is waited for by whoever asks for it; the first
+# process hears one connection at a time, and would take a question whether it is there for one.
 COMMON_PORTS = (ECHO_PORT, CHECKER_PORT, WORKLOAD_PORT)
 PORTS = {"linux": COMMON_PORTS, "debian": (*COMMON_PORTS, 80, 6379)}
 FIRST_NUMBER = 11

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import certificates, network, processes
 from .errors import LabError
+from .linux_image import CacheLock
 
 # What each host has of its own; the same folders exist under <lab>/<host>/.
 OWN_FOLDERS = ("/run/libvirt", "/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt", "/var/cache/libvirt",
@@ -66,8 +67,9 @@ class Host:
         # QEMU's user passes through these on its way to its own folders.
         for path in ("/run/vmigrate", "/var/lib/libvirt"):
             self.inner(path).chmod(0o711)
-        if CAPABILITIES.is_dir():
-            shutil.copytree(CAPABILITIES, self.inner("/var/cache/libvirt/qemu/capabilities"), dirs_exist_ok=True)
+        with CacheLock():
+            if CAPABILITIES.is_dir():
+                shutil.copytree(CAPABILITIES, self.inner("/var/cache/libvirt/qemu/capabilities"), dirs_exist_ok=True)
         settings = self.inner("/etc/vmigrate")
         configuration = (f'[host]\nname = "{self.name}"\n\n[listen]\naddress = "{self.address}"\nport = {PORT}\n\n'
                          '[log]\nlevel = "debug"\n\n'
@@ -143,7 +145,8 @@ class Host:
         self.wait_for("libvirtd", lambda: self.virsh("version", check=False).returncode == 0)
         found = self.inner("/var/cache/libvirt/qemu/capabilities")
         if found.is_dir():
-            shutil.copytree(found, CAPABILITIES, dirs_exist_ok=True)
+            with CacheLock():
+                shutil.copytree(found, CAPABILITIES, dirs_exist_ok=True)
 
     def stop_libvirtd(self):
         self.stop("libvirtd", signal.SIGTERM)
