@@ -7,11 +7,6 @@ namespace vmigrate::audit {
 namespace {
 
 constexpr const char* kSchema = R"sql(
-  PRAGMA journal_mode = WAL;
-  -- KiB. Otherwise 2 MiB of what is hardly ever read again.
-  PRAGMA cache_size = -256;
-  -- WAL with FULL syncs the log at every commit.
-  PRAGMA synchronous = FULL;
   CREATE TABLE IF NOT EXISTS entries (
     number INTEGER PRIMARY KEY,
     entry TEXT NOT NULL,
@@ -56,12 +51,9 @@ Entry trim_entry(const Head& removed, WallTime now) {
 }  // namespace
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, std::uint64_t kept) {
-  sqlite3* raw = nullptr;
-  const int status = ::sqlite3_open_v2(
-      path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
-  std::unique_ptr<Store> store(new Store(sqlite::Database(raw), kept));
-  if (status != SQLITE_OK) return fail(store->trouble("cannot open").in(path));
-  if (auto made = store->execute(kSchema); !made) return fail(store->trouble("cannot open").in(path));
+  auto [database, good] = sqlite::open(path, kSchema);
+  std::unique_ptr<Store> store(new Store(std::move(database), kept));
+  if (!good) return fail(store->trouble("cannot open").in(path));
   if (auto read = store->read_ends(); !read) return fail(read.error().in(path));
   return store;
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <sqlite3.h>
 
@@ -17,6 +18,27 @@ struct FinalizeStatement {
 };
 using Database = std::unique_ptr<sqlite3, CloseDatabase>;
 using Statement = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
+
+struct Opened {
+  Database database;  ///< says why by sqlite3_errmsg() where it is not good
+  bool good = false;
+};
+
+/// Opens or makes the file, and executes `schema`, which makes the tables that are not there yet.
+inline Opened open(const std::string& path, const char* schema) {
+  // What is committed survives the loss of power: WAL with FULL syncs the log at every commit. The cache is
+  // in KiB; otherwise there would be 2 MiB of what is hardly ever read again.
+  static constexpr const char* kManner =
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -256";
+  sqlite3* raw = nullptr;
+  const int status = ::sqlite3_open_v2(
+      path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  Database database(raw);
+  const bool good = status == SQLITE_OK &&
+                    ::sqlite3_exec(raw, kManner, nullptr, nullptr, nullptr) == SQLITE_OK &&
+                    ::sqlite3_exec(raw, schema, nullptr, nullptr, nullptr) == SQLITE_OK;
+  return {std::move(database), good};
+}
 
 /// Null when it cannot be: a step with that is an error, too.
 inline Statement prepare(sqlite3* database, const std::string& text) {

@@ -12,10 +12,6 @@ namespace {
 
 // About a year of a busy host; a few megabytes.
 constexpr const char* kSchema = R"sql(
-  PRAGMA journal_mode = WAL;
-  -- KiB. Otherwise 2 MiB of what is hardly ever read again.
-  PRAGMA cache_size = -256;
-  PRAGMA synchronous = NORMAL;
   CREATE TABLE IF NOT EXISTS migrations (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
@@ -116,12 +112,10 @@ bool is_about(const control::Migration& migration, const std::string& vm_or_id) 
 }
 
 Result<std::unique_ptr<History>> open_history(const std::string& path) {
-  sqlite3* raw = nullptr;
-  const int status = ::sqlite3_open(path.c_str(), &raw);
-  Database database(raw);
-  if (status != SQLITE_OK || ::sqlite3_exec(raw, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) {
+  auto [database, good] = sqlite::open(path, kSchema);
+  if (!good) {
     return fail(
-        ErrorCode::failed, path + ": cannot open the history: " + ::sqlite3_errmsg(raw),
+        ErrorCode::failed, path + ": cannot open the history: " + ::sqlite3_errmsg(database.get()),
         "it is for people only: move it away (with its -wal and -shm files) and start migrated again");
   }
   return std::make_unique<SqliteHistory>(std::move(database));

@@ -7,11 +7,6 @@ namespace vmigrate::handover {
 namespace {
 
 constexpr const char* kSchema = R"sql(
-  PRAGMA journal_mode = WAL;
-  -- KiB. Otherwise 2 MiB of what is hardly ever read again.
-  PRAGMA cache_size = -256;
-  -- WAL with FULL syncs the log at every commit: a promise survives the loss of power.
-  PRAGMA synchronous = FULL;
   CREATE TABLE IF NOT EXISTS promises (
     migration TEXT NOT NULL,
     role INTEGER NOT NULL,
@@ -169,8 +164,7 @@ class SqliteJournal : public Journal {
   Database database_;
 };
 
-bool prepare_tables(sqlite3* database) {
-  if (::sqlite3_exec(database, kSchema, nullptr, nullptr, nullptr) != SQLITE_OK) return false;
+bool add_column(sqlite3* database) {
   bool has_vmm = false;
   const auto note = [](void* has, int, char**, char**) {
     *static_cast<bool*>(has) = true;
@@ -183,12 +177,9 @@ bool prepare_tables(sqlite3* database) {
 }  // namespace
 
 Result<std::unique_ptr<Journal>> open_journal(const std::string& path) {
-  sqlite3* raw = nullptr;
-  const int status = ::sqlite3_open_v2(
-      path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
-  Database database(raw);
-  if (status != SQLITE_OK || !prepare_tables(raw)) {
-    return fail(journal_error(raw, "cannot open").value().in(path));
+  auto [database, good] = sqlite::open(path, kSchema);
+  if (!good || !add_column(database.get())) {
+    return fail(journal_error(database.get(), "cannot open").value().in(path));
   }
   return std::make_unique<SqliteJournal>(std::move(database));
 }
