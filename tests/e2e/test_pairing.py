@@ -108,6 +108,8 @@ def test_after_a_wrong_code_the_right_one_pairs_and_vms_move(lab, guest):
     entered = enter(hostb, hosta, invitation.code)
     assert entered.returncode == 0, entered.stderr
     assert invitation.wait() == 0, invitation.said
+    # It is noted by the thread that has served whoever typed the code, behind its answer.
+    processes.wait_until(lambda: "not paired" in vmigrate(hosta, "audit").stdout, PATIENCE, "the wrong code to be noted")
     trail = vmigrate(hosta, "audit").stdout
     assert trail.count("not paired: the code is wrong") == 1 and hostb.address in trail
     here, there = peers_of(hosta)["hostb"], peers_of(hostb)["hosta"]
