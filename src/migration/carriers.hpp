@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "base/units.hpp"
+#include "migration/backlog.hpp"
 #include "migration/messages.hpp"
 #include "peer/session.hpp"
 #include "reduce/memory_need.hpp"
@@ -29,7 +30,8 @@ class OutgoingCarrier {
     std::uint64_t wire_bytes = 0;
     std::uint64_t guest_bytes = 0;  ///< pages that passed, zero pages too, times their size
     std::uint32_t passes = 0;
-    double network = 0;  ///< see Load, when it was last looked at
+    double network =
+        0;  ///< share of the time for which it was waited for what is behind, when last looked at
   };
 
   virtual ~OutgoingCarrier() = default;
@@ -50,6 +52,7 @@ class IncomingCarrier {
   /// Called from threads of the carrier.
   struct Events {
     std::function<void(ByteBuffer)> return_path;
+    std::function<void(std::uint64_t)> taken;  ///< bytes of the stream, by QEMU here; again and again
     std::function<void(Error)> failed;
   };
 
@@ -62,8 +65,10 @@ class Carriers {
  public:
   virtual ~Carriers() = default;
   /// `wire` must have been unblocked (by closing its session) when the carrier is destroyed.
+  /// `backlog` is told what is sent, and holds it back.
   virtual std::unique_ptr<OutgoingCarrier> carry_out(FileDescriptor qemu, peer::BulkSender& wire,
                                                      const reduce::Sizes& sizes,
+                                                     std::shared_ptr<Backlog> backlog,
                                                      OutgoingCarrier::Events events) = 0;
   virtual std::unique_ptr<IncomingCarrier> carry_in(FileDescriptor qemu, peer::BulkReceiver& wire,
                                                     Bytes budget, IncomingCarrier::Events events) = 0;
@@ -73,7 +78,7 @@ class Carriers {
 class StreamCarriers : public Carriers {
  public:
   std::unique_ptr<OutgoingCarrier> carry_out(FileDescriptor qemu, peer::BulkSender& wire,
-                                             const reduce::Sizes& sizes,
+                                             const reduce::Sizes& sizes, std::shared_ptr<Backlog> backlog,
                                              OutgoingCarrier::Events events) override;
   std::unique_ptr<IncomingCarrier> carry_in(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget,
                                             IncomingCarrier::Events events) override;

@@ -315,6 +315,14 @@ Result<ControlMessage> take(const wire::Heads& in) {
   return heads;
 }
 
+void put(const Taken& taken, wire::ControlMessage& out) {
+  out.mutable_taken()->set_stream_bytes(taken.stream_bytes);
+}
+
+Result<ControlMessage> take(const wire::Taken& in) {
+  return Taken{in.stream_bytes()};
+}
+
 }  // namespace
 
 ByteBuffer encode(const ControlMessage& message) {
@@ -339,6 +347,7 @@ Result<ControlMessage> decode(ByteView bytes) {
     case wire::ControlMessage::kPing: return take(in.ping());
     case wire::ControlMessage::kAskHeads: return take(in.ask_heads());
     case wire::ControlMessage::kHeads: return take(in.heads());
+    case wire::ControlMessage::kTaken: return take(in.taken());
     case wire::ControlMessage::MESSAGE_NOT_SET: break;
   }
   return malformed("nothing this version knows");

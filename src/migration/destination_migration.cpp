@@ -286,6 +286,9 @@ void DestinationMigration::on_prepared() {
           [this, mailbox](ByteBuffer bytes) {
             mailbox->post([this, taken = std::move(bytes)] { link_->send_return_path(taken); });
           },
+          [this, mailbox](std::uint64_t bytes) {
+            mailbox->post([this, bytes] { link_->send(Taken{bytes}); });
+          },
           [this, mailbox](const Error& why) { mailbox->post([this, why] { on_stream_failed(why); }); }});
   apply(destination::Prepared{});
 }

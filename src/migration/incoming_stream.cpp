@@ -1,15 +1,23 @@
 #include "migration/incoming_stream.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/thread_name.hpp"
 
 namespace vmigrate::migration {
+namespace {
+
+constexpr int kSayInterval = 10;  // milliseconds
+
+}  // namespace
 
 IncomingStream::IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget, Events events)
     : qemu_(std::move(qemu)),
@@ -77,12 +85,31 @@ void IncomingStream::pump_return() {
   for (;;) {
     // Whoever waits in read() is woken as well each time QEMU has taken something of what we sent.
     pollfd wanted{qemu_.get(), POLLIN, 0};
-    if (::poll(&wanted, 1, -1) < 0 && errno != EINTR) return;
+    const int ready = ::poll(&wanted, 1, kSayInterval);
+    if (ready < 0 && errno != EINTR) return;
+    say_taken();
+    if (ready <= 0) continue;
     const ssize_t count = ::read(qemu_.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return;
     events_.return_path(copy_of({buffer.data(), static_cast<std::size_t>(count)}));
   }
+}
+
+void IncomingStream::say_taken() {
+  std::uint64_t handed = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    handed = digester_.count();
+  }
+  // What the socket holds, its bookkeeping included: what was taken is more than this says, until it is
+  // empty.
+  int held = 0;
+  if (::ioctl(qemu_.get(), SIOCOUTQ, &held) != 0 || held < 0) held = 0;
+  const auto taken = handed - std::min(handed, static_cast<std::uint64_t>(held));
+  if (taken <= said_) return;
+  said_ = taken;
+  events_.taken(taken);
 }
 
 }  // namespace vmigrate::migration

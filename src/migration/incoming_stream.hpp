@@ -15,7 +15,7 @@
 namespace vmigrate::migration {
 
 /// Carries the stream from the wire to the destination's QEMU ("ram-in" and the threads of the BatchReceiver)
-/// and QEMU's return path back ("ram-return").
+/// and QEMU's return path back ("ram-return", which also says how much QEMU has taken).
 class IncomingStream : public IncomingCarrier {
  public:
   IncomingStream(FileDescriptor qemu, peer::BulkReceiver& wire, Bytes budget, Events events);
@@ -29,6 +29,7 @@ class IncomingStream : public IncomingCarrier {
  private:
   void pump();
   void pump_return();
+  void say_taken();
   Result<> receive_all();
   Result<> hand_to_qemu(ByteView bytes);
   bool write_to_qemu(ByteView bytes);
@@ -40,6 +41,7 @@ class IncomingStream : public IncomingCarrier {
   std::condition_variable progressed_;
   StreamDigester digester_;
   bool ended_ = false;
+  std::uint64_t said_ = 0;  // to be taken; the return path's thread's own
   BatchReceiver receiver_;
   std::jthread thread_;
   std::jthread return_thread_;

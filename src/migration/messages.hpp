@@ -89,6 +89,11 @@ struct Ping {
   std::string version;
 };
 
+/// How much of QEMU's stream the hypervisor at the destination has taken, from its beginning on.
+struct Taken {
+  std::uint64_t stream_bytes = 0;
+};
+
 /// What has the other host noted of this one's audit trail?
 struct AskHeads {
   std::optional<audit::Head> audit_head;  ///< to be noted there, too
@@ -99,7 +104,7 @@ struct Heads {
 };
 
 using ControlMessage =
-    std::variant<Offer, OfferAnswer, Abort, Finish, Verdict, Ask, Confirmed, Ping, AskHeads, Heads>;
+    std::variant<Offer, OfferAnswer, Abort, Finish, Verdict, Ask, Confirmed, Ping, AskHeads, Heads, Taken>;
 
 ByteBuffer encode(const ControlMessage& message);
 /// Refuses what does not parse, lacks what it needs or exceeds a limit. The peer is not trusted to be sane.

@@ -23,6 +23,12 @@ constexpr std::size_t kSmallestBatch = std::size_t{64} * 1024;
 constexpr std::size_t kLargestBatch = reduce::kUsualBatch - BatchSender::kMostPiece;
 constexpr std::size_t kLastBatches = std::size_t{256} * 1024;
 constexpr double kBatchSeconds = 0.01;
+// Of the guest's memory in a batch or piece. Pages of zeros take so little of the stream that one read of
+// kZeroes is as much of them.
+constexpr std::uint64_t kMostOfGuest = std::uint64_t{8} << 20;
+constexpr std::size_t kZeroes = std::size_t{16} * 1024;
+// Of the guest's memory: one for what is not zero, 455 for what is.
+constexpr std::uint64_t kZeroesPerByte = 64;
 constexpr std::chrono::milliseconds kEffortInterval{100};
 // A wire that is slow is so from the beginning on, and what it takes until that is seen goes as it is.
 constexpr std::chrono::milliseconds kFirstEffort{30};
@@ -71,16 +77,19 @@ void OutgoingStream::Splitter::zero_page(const stream::PagePlace& place, std::by
 }
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
-                               Events events)
-    : OutgoingStream(std::move(qemu), wire, sizes, std::move(events), EffortChooser().current(),
+                               std::shared_ptr<Backlog> backlog, Events events)
+    : OutgoingStream(std::move(qemu), wire, sizes, std::move(backlog), std::move(events),
+                     EffortChooser().current(),
                      [chooser = EffortChooser()](const Load& load, MonotonicTime now) mutable {
                        return chooser.update(load, now);
                      }) {
 }
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
-                               Events events, Effort effort, ChooseEffort choose_effort)
+                               std::shared_ptr<Backlog> backlog, Events events, Effort effort,
+                               ChooseEffort choose_effort)
     : qemu_(std::move(qemu)),
+      backlog_(std::move(backlog)),
       events_(std::move(events)),
       splitter_(sizes.store_pages),
       sender_(wire, sizes),
@@ -93,12 +102,13 @@ OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, cons
 }
 
 OutgoingStream::~OutgoingStream() {
-  ::shutdown(qemu_.get(), SHUT_RDWR);
+  cut_off();
   thread_.join();
 }
 
 void OutgoingStream::cut_off() {
   ::shutdown(qemu_.get(), SHUT_RDWR);
+  backlog_->let_go();
 }
 
 void OutgoingStream::deliver_return(ByteView bytes) {
@@ -156,8 +166,9 @@ Result<> OutgoingStream::carry_all() {
       if (auto flushed = flush(); !flushed) return flushed;
       continue;
     }
-    const auto room = std::span(buffer_).subspan(BatchSender::kPieceHead + read_);
-    const ssize_t count = ::read(qemu_.get(), room.data(), room.size());
+    backlog_->wait_for_room();
+    const auto to = room();
+    const ssize_t count = ::read(qemu_.get(), to.data(), to.size());
     if (count < 0 && errno == EINTR) continue;
     // How QEMU's part went is for the hypervisor to say: it knows more than a closed socket does.
     if (count <= 0) break;
@@ -180,12 +191,21 @@ bool OutgoingStream::await_bytes() const {
   return ::poll(&wanted, 1, patience) != 0;
 }
 
+/// For what is read next.
+std::span<std::byte> OutgoingStream::room() {
+  const auto all = std::span(buffer_).subspan(BatchSender::kPieceHead + read_);
+  return sees_zeroes_ ? all.first(std::min(all.size(), kZeroes)) : all;
+}
+
 Result<> OutgoingStream::carry(std::size_t count) {
+  const auto before = splitter_.guest_bytes();
   feed(ByteView(buffer_).subspan(BatchSender::kPieceHead + read_, count));
+  sees_zeroes_ = (splitter_.guest_bytes() - before) / count > kZeroesPerByte;
   if (splitter_.passes() > std::exchange(passes_seen_, splitter_.passes())) events_.pass_begun(passes_seen_);
   if (splitter_.vcpus_stopped() && !std::exchange(stop_seen_, true)) {
     // The destination works on the beginning of the last pages while their end is still being packed.
     batch_size_ = std::min(batch_size_, kLastBatches);
+    backlog_->let_go();
     events_.vcpus_stopped();
   }
   const bool complete = splitter_.filter.is_complete();
@@ -197,6 +217,7 @@ Result<> OutgoingStream::carry(std::size_t count) {
 }
 
 bool OutgoingStream::has_enough() const {
+  if (splitter_.guest_bytes() - guest_sent_ >= kMostOfGuest) return true;
   if (splitter_.as_it_is) return ready_ >= kEnoughReady || splitter_.ram_ended();
   return splitter_.writer.original_bytes() >= batch_size_;
 }
@@ -223,8 +244,14 @@ void OutgoingStream::release_tail() {
 Result<> OutgoingStream::flush() {
   if (auto flushed = flush_as_it_is(); !flushed) return flushed;
   if (auto flushed = flush_batch(); !flushed) return flushed;
+  note_sent();
   choose_way();
   return {};
+}
+
+void OutgoingStream::note_sent() {
+  guest_sent_ = splitter_.guest_bytes();
+  backlog_->sent(digester_.count() - decoder_.held().size(), guest_sent_);
 }
 
 Result<> OutgoingStream::flush_as_it_is() {
@@ -259,15 +286,21 @@ void OutgoingStream::choose_way() {
 void OutgoingStream::adapt_effort() {
   const auto now = std::chrono::steady_clock::now();
   if (now - effort_chosen_ < kEffortInterval) return;
+  const auto waited = backlog_->waited();
+  const double held_back =
+      std::chrono::duration<double>(waited - std::exchange(held_back_, waited)) / (now - effort_chosen_);
   effort_chosen_ = now;
   const auto load = sender_.take_load();
   effort_ = choose_effort_(load, now);
   spdlog::debug(
-      "waited {:.0f} % for the network, packed {:.0f} %, {:.0f} MB/s, {:.0f} on the wire: effort {}",
-      load.network * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6, static_cast<int>(effort_));
+      "waited {:.0f} % for the network, {:.0f} % for the destination, packed {:.0f} %, {:.0f} MB/s, {:.0f} "
+      "on "
+      "the wire, {} of the guest on their way: effort {}",
+      load.network * 100, held_back * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6,
+      vmigrate::to_string(Bytes{backlog_->on_its_way()}), static_cast<int>(effort_));
   {
     const std::lock_guard lock(mutex_);
-    network_ = load.network;
+    network_ = std::min(1.0, load.network + held_back);
   }
   batch_size_ = batch_size(load.rate);
 }

@@ -21,8 +21,9 @@
 namespace vmigrate::migration {
 
 /// Carries QEMU's migration stream from the source's QEMU to the wire, and its return path back, on a thread
-/// of its own ("ram-out") and those of the BatchSender. What lies between QEMU and the wire is bounded: QEMU
-/// is held back by the wire, as its own estimate of the downtime needs it to be. While it would not be worth
+/// of its own ("ram-out") and those of the BatchSender. What lies between QEMU and the wire is bounded, and
+/// so is what the destination's QEMU has not taken yet: QEMU is held back by both, as its own estimate of the
+/// downtime needs it to be. While it would not be worth
 /// the work to make anything smaller, memory passes by as it is, and is not copied here.
 ///
 /// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
@@ -33,10 +34,11 @@ class OutgoingStream : public OutgoingCarrier {
   /// As EffortChooser::update().
   using ChooseEffort = std::function<Effort(const Load&, MonotonicTime)>;
 
-  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events);
+  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
+                 std::shared_ptr<Backlog> backlog, Events events);
   /// Begins with `effort` and goes on with what is chosen every now and then.
-  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes, Events events,
-                 Effort effort, ChooseEffort choose_effort);
+  OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
+                 std::shared_ptr<Backlog> backlog, Events events, Effort effort, ChooseEffort choose_effort);
   /// Ends both directions and joins. `wire` must have been unblocked (by closing its session).
   ~OutgoingStream() override;
   OutgoingStream(const OutgoingStream&) = delete;
@@ -70,7 +72,9 @@ class OutgoingStream : public OutgoingCarrier {
   bool await_bytes() const;
   Result<> carry(std::size_t count);
   void feed(ByteView bytes);
+  std::span<std::byte> room();
   bool has_enough() const;
+  void note_sent();
   void release_tail();
   Result<> flush();
   Result<> flush_as_it_is();
@@ -81,6 +85,7 @@ class OutgoingStream : public OutgoingCarrier {
   void write_return(ByteView bytes);
 
   FileDescriptor qemu_;
+  const std::shared_ptr<Backlog> backlog_;
   Events events_;
   mutable std::mutex mutex_;
   mutable std::condition_variable ended_changed_;
@@ -100,7 +105,10 @@ class OutgoingStream : public OutgoingCarrier {
   ChooseEffort choose_effort_;
   Effort effort_;
   MonotonicTime effort_chosen_;
+  std::chrono::nanoseconds held_back_{};  // by the backlog, until the effort was chosen
   std::size_t batch_size_;
+  std::uint64_t guest_sent_ = 0;  // bytes
+  bool sees_zeroes_ = false;      // the last read was mostly pages of zeros
   std::uint32_t passes_seen_ = 0;
   bool stop_seen_ = false;
 

@@ -43,6 +43,10 @@ struct PeerLink::Shared {
       case peer::Lane::control: {
         auto message = decode(bytes);
         if (!message) return lose(self, message.error());
+        if (const auto* taken = std::get_if<Taken>(&*message); taken != nullptr && self->events.taken) {
+          self->events.taken(*taken);
+          return self->session->dealt_with(lane, size);
+        }
         return post(self, lane, size,
                     [taken = std::move(*message)](const Events& told) { told.message(taken); });
       }

@@ -171,6 +171,7 @@ Result<> SourceMigration::reach_destination() {
   if (!session) return fail(session.error());
   if (auto last = certificates_last((*session)->peer(), edges_.clock.wall(), options_.finish_by); !last)
     return last;
+  backlog_ = std::make_shared<Backlog>((*session)->round_trip());
   link_ = std::make_unique<PeerLink>(
       std::move(*session), mailbox_,
       PeerLink::Events{[this](const ControlMessage& message) { on_message(message); },
@@ -181,7 +182,10 @@ Result<> SourceMigration::reach_destination() {
                          if (stream_) stream_->deliver_return(bytes);
                        },
                        [this](const Error& why) { on_link_lost(why); },
-                       [this](const std::optional<Error>& why) { on_link_stalled(why); }});
+                       [this](const std::optional<Error>& why) { on_link_stalled(why); },
+                       [backlog = backlog_](const Taken& taken) {
+                         backlog->taken(taken.stream_bytes, std::chrono::steady_clock::now());
+                       }});
   set_reconnect_window(edges_.timing.reconnect);
   return {};
 }
@@ -310,6 +314,7 @@ void SourceMigration::on_stream(FileDescriptor qemu) {
   auto mailbox = mailbox_;
   stream_ = edges_.carriers.carry_out(
       std::move(qemu), link_->session().bulk_sender(), sizes_of_both(edges_.memory, destination_memory_),
+      backlog_,
       OutgoingCarrier::Events{[this, mailbox](std::uint32_t pass) {
                                 mailbox->post([this, pass] { raise_downtime_limit(pass); });
                               },

@@ -172,6 +172,7 @@ class SourceMigration {
   std::optional<handover::RuntimeDirectory> directory_;
   std::unique_ptr<PeerLink> link_;
   std::unique_ptr<hypervisor::OutgoingMove> move_;
+  std::shared_ptr<Backlog> backlog_;  // also of the session's thread
   std::unique_ptr<OutgoingCarrier> stream_;
   std::unique_ptr<ProgressWatch> watch_;
 };

@@ -113,6 +113,10 @@ ByteBuffer serialised(const wire::ControlMessage& message) {
   return copy_of(as_byte_view(message.SerializeAsString()));
 }
 
+TEST(Codec, WhatIsTakenArrives) {
+  EXPECT_EQ(round_trip(Taken{1234567890123}).stream_bytes, 1234567890123U);
+}
+
 TEST(Codec, AVerdictThatSaysNothingIsRefused) {
   wire::ControlMessage message;
   message.mutable_verdict()->set_migration_id(MigrationId::random().text());

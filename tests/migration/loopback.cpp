@@ -220,9 +220,10 @@ void LoopbackNetwork::listen(const std::string& host, peer::AcceptHandler accept
 
 void LoopbackNetwork::silence(const std::string& host) {
   Ends broken;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   listeners_.erase(host);
   broken = break_all(host);
+  changed_.wait(lock, [&] { return accepting_[host] == 0; });
 }
 
 std::unique_ptr<peer::Dialer> LoopbackNetwork::dialer(const std::string& host) {
@@ -281,11 +282,17 @@ Result<std::unique_ptr<peer::Session>> LoopbackNetwork::connect(const std::strin
       return fail(ErrorCode::unreachable, to + " does not answer", "start migrated there");
     }
     accept = listener->second;
+    ++accepting_[to];
     std::erase_if(ends_, [](const auto& entry) { return entry.second.expired(); });
     ends_.push_back({{from, to}, here});
     ends_.push_back({{from, to}, there});
   }
   accept(std::make_unique<LoopbackSession>(there));
+  {
+    const std::lock_guard lock(mutex_);
+    --accepting_[to];
+    changed_.notify_all();
+  }
   return std::make_unique<LoopbackSession>(here);
 }
 

@@ -30,7 +30,8 @@ class LoopbackNetwork {
   using Judge = std::function<Fate(const std::string& from, peer::Lane lane, ByteView message)>;
 
   void listen(const std::string& host, peer::AcceptHandler accept);
-  /// As when a daemon dies: nobody listens there, and its sessions break.
+  /// As when a daemon dies: nobody listens there, and its sessions break. Nothing is accepted there any more
+  /// when it returns.
   void silence(const std::string& host);
   std::unique_ptr<peer::Dialer> dialer(const std::string& host);
   void set_judge(Judge judge);
@@ -54,6 +55,7 @@ class LoopbackNetwork {
 
   std::mutex mutex_;
   std::map<std::string, peer::AcceptHandler> listeners_;
+  std::map<std::string, int> accepting_;  // how often its handler is at work
   std::vector<std::pair<std::set<std::string>, std::weak_ptr<LoopbackEnd>>> ends_;
   Judge judge_;
   std::condition_variable changed_;

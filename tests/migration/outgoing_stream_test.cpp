@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <future>
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -83,7 +84,8 @@ class OutgoingStreamTest : public testing::Test {
     qemu_ = FileDescriptor(ends[0]);
     const timeval patience{20, 0};
     ASSERT_EQ(::setsockopt(qemu_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kStreamBudget.count),
+    backlog_ = std::make_shared<Backlog>(std::chrono::nanoseconds(0));
+    stream_.emplace(FileDescriptor(ends[1]), wire_, reduce::sizes_within(kStreamBudget.count), backlog_,
                     OutgoingStream::Events{[](std::uint32_t) {}, [] {}, [](const Error&) {}}, effort,
                     [this](const Load&, MonotonicTime) { return choose_(); });
   }
@@ -102,6 +104,7 @@ class OutgoingStreamTest : public testing::Test {
   std::function<Effort()> choose_ = [] { return Effort::none; };
   KeptWire wire_;
   FileDescriptor qemu_;
+  std::shared_ptr<Backlog> backlog_;
   std::optional<OutgoingStream> stream_;
 };
 
@@ -230,6 +233,73 @@ TEST_F(OutgoingStreamTest, ArrivesWholeHoweverOftenTheEffortChanges) {
   EXPECT_EQ(stream_->digest(Milliseconds(20'000)), digest_of(w.out));
   EXPECT_EQ(wire_.restored(), w.out);
 }
+
+/// A destination that takes nothing, of a stream that is nothing but zeros: 400 MiB of the guest's memory in
+/// less than a megabyte.
+class Slow : public OutgoingStreamTest, public testing::WithParamInterface<Effort> {
+ protected:
+  static constexpr std::uint64_t kZeroPages = 102'400;
+  static constexpr std::uint64_t kHeld = std::uint64_t{32} << 20;
+
+  /// `section`: kSectionEnd has the last pages, of a guest that stands still.
+  void begin_zeroes(stream::SectionType section) {
+    begin(GetParam());
+    choose_ = [] { return GetParam(); };
+    w_.head().configuration("pc-q35-7.2").section_start(2, "ram", stream::kRamVersion);
+    w_.number(kZeroPages * stream::kPageSize | stream::kRamMemorySize, 8).short_string("pc.ram");
+    w_.number(kZeroPages * stream::kPageSize, 8).end_of_section(2).section(section, 2);
+    for (std::uint64_t page = 0; page < kZeroPages; ++page)
+      w_.zero_page(page * stream::kPageSize, page == 0 ? "pc.ram" : "");
+    // Two words, and none of them that it has taken anything: this is its rate.
+    backlog_->taken(0, MonotonicTime());
+    backlog_->taken(0, MonotonicTime() + std::chrono::seconds(1));
+    written_ = std::async(std::launch::async, [this] {
+      return ::write(qemu_.get(), w_.out.data(), w_.out.size()) == static_cast<ssize_t>(w_.out.size());
+    });
+  }
+
+  void await_full() const {
+    while (backlog_->on_its_way() <= kHeld) std::this_thread::yield();
+  }
+  bool is_written(std::chrono::milliseconds patience) const {
+    return written_.wait_for(patience) == std::future_status::ready;
+  }
+
+  stream::StreamWriter w_;
+  std::future<bool> written_;
+};
+
+TEST_P(Slow, HoldsQemuBackUntilMoreIsTaken) {
+  begin_zeroes(stream::kSectionPart);
+  await_full();
+  EXPECT_FALSE(is_written(std::chrono::milliseconds(300)));
+  // What one read can bring, which nobody can foresee, and a batch.
+  EXPECT_LE(backlog_->on_its_way(), kHeld + (std::uint64_t{70} << 20));
+  const std::jthread destination([this](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      backlog_->taken(w_.out.size(), std::chrono::steady_clock::now());
+      std::this_thread::yield();
+    }
+  });
+  EXPECT_TRUE(written_.get());
+  qemu_.reset();
+  EXPECT_EQ(stream_->digest(Milliseconds(20'000)), digest_of(w_.out));
+  EXPECT_EQ(wire_.restored(), w_.out);
+}
+
+TEST_P(Slow, CanBeCutOffMeanwhile) {
+  begin_zeroes(stream::kSectionPart);
+  await_full();
+  stream_->cut_off();
+  EXPECT_FALSE(written_.get());
+}
+
+TEST_P(Slow, HoldsNothingBackOnceTheGuestStandsStill) {
+  begin_zeroes(stream::kSectionEnd);
+  EXPECT_TRUE(written_.get());
+}
+
+INSTANTIATE_TEST_SUITE_P(Efforts, Slow, testing::Values(Effort::none, Effort::light));
 
 }  // namespace
 }  // namespace vmigrate::migration

@@ -109,7 +109,8 @@ class SimulatedIncoming : public migration::IncomingCarrier {
 }  // namespace
 
 std::unique_ptr<migration::OutgoingCarrier> SimulatedCarriers::carry_out(
-    FileDescriptor, peer::BulkSender& wire, const reduce::Sizes&, migration::OutgoingCarrier::Events events) {
+    FileDescriptor, peer::BulkSender& wire, const reduce::Sizes&, std::shared_ptr<migration::Backlog>,
+    migration::OutgoingCarrier::Events events) {
   const auto& bulk = dynamic_cast<SimulatedBulk&>(wire);
   auto core = std::make_shared<OutgoingCore>(bulk.wire(), bulk.side(), std::move(events));
   if (const auto move = hypervisor_.offered()) {

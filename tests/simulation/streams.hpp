@@ -29,6 +29,7 @@ class SimulatedCarriers : public migration::Carriers {
   SimulatedCarriers(Stage stage, SimulatedHypervisor& hypervisor) : stage_(stage), hypervisor_(hypervisor) {}
   std::unique_ptr<migration::OutgoingCarrier> carry_out(FileDescriptor qemu, peer::BulkSender& wire,
                                                         const reduce::Sizes& sizes,
+                                                        std::shared_ptr<migration::Backlog> backlog,
                                                         migration::OutgoingCarrier::Events events) override;
   std::unique_ptr<migration::IncomingCarrier> carry_in(FileDescriptor qemu, peer::BulkReceiver& wire,
                                                        Bytes budget,
