@@ -11,7 +11,9 @@ namespace vmigrate::daemon {
 namespace {
 
 constexpr std::array<std::string_view, std::variant_size_v<migration::ControlMessage>> kMessages{
-    "offer", "answer", "abort", "finish", "verdict", "ask", "confirmed", "ping", "ask heads", "heads"};
+    "offer",     "answer", "abort",     "finish", "verdict", "ask",
+    "confirmed", "ping",   "ask heads", "heads",  "taken"};
+static_assert(!kMessages.back().empty());
 constexpr std::array<std::string_view, 5> kEvents{"stream connected", "finish requested", "ended", "prepared",
                                                   "failed"};
 constexpr std::array<std::string_view, 2> kDirections{"sending ", "receiving "};
