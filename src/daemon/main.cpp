@@ -70,7 +70,7 @@ Result<peer::Credentials> make_credentials(const Configuration& configuration,
 
 /// How this host talks to the others.
 peer::Endpoint make_endpoint(const Configuration& configuration, const peer::Credentials& credentials) {
-  peer::Endpoint endpoint{credentials, {}, kVersion};
+  peer::Endpoint endpoint{credentials, {}, kVersion, {std::string(migration::kTakenFeature)}};
   for (const auto& [name, peer] : configuration.peers) endpoint.peers[name] = {peer.host, peer.port};
   return endpoint;
 }

@@ -1,5 +1,7 @@
 #include "migration/destination_migration.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -286,11 +288,15 @@ void DestinationMigration::on_prepared() {
           [this, mailbox](ByteBuffer bytes) {
             mailbox->post([this, taken = std::move(bytes)] { link_->send_return_path(taken); });
           },
-          [this, mailbox](std::uint64_t bytes) {
-            mailbox->post([this, bytes] { link_->send(Taken{bytes}); });
-          },
+          [this, mailbox](std::uint64_t bytes) { mailbox->post([this, bytes] { say_taken(bytes); }); },
           [this, mailbox](const Error& why) { mailbox->post([this, why] { on_stream_failed(why); }); }});
   apply(destination::Prepared{});
+}
+
+void DestinationMigration::say_taken(std::uint64_t stream_bytes) {
+  const auto& features = link_->session().peer().features;
+  if (std::find(features.begin(), features.end(), kTakenFeature) != features.end())
+    link_->send(Taken{stream_bytes});
 }
 
 void DestinationMigration::on_stream_failed(const Error& why) {

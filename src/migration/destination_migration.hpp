@@ -65,6 +65,7 @@ class DestinationMigration {
   void apply(const handover::destination::Event& event);
   void record_later();
   void on_prepared();
+  void say_taken(std::uint64_t stream_bytes);
   void on_stream_failed(const Error& why);
   void on_finish(const Finish& finish);
 

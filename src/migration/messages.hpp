@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -88,6 +89,9 @@ struct Confirmed {
 struct Ping {
   std::string version;
 };
+
+/// What a source that understands Taken calls itself capable of; no other is told.
+inline constexpr std::string_view kTakenFeature = "taken";
 
 /// How much of QEMU's stream the hypervisor at the destination has taken, from its beginning on.
 struct Taken {

@@ -61,10 +61,11 @@ struct BulkPipe : peer::BulkSender, peer::BulkReceiver {
 class LoopbackEnd : public std::enable_shared_from_this<LoopbackEnd> {
  public:
   LoopbackEnd(LoopbackNetwork& network, std::string self, std::string other, std::shared_ptr<BulkPipe> bulk,
-              bool dialled, std::chrono::system_clock::time_point certificates_end)
+              bool dialled, std::vector<std::string> features,
+              std::chrono::system_clock::time_point certificates_end)
       : network_(network),
         self_(std::move(self)),
-        peer_{std::move(other), "loopback", {}, certificates_end},
+        peer_{std::move(other), "loopback", std::move(features), certificates_end},
         bulk_(std::move(bulk)),
         dialled_(dialled) {}
   ~LoopbackEnd() {
@@ -271,8 +272,8 @@ Result<std::unique_ptr<peer::Session>> LoopbackNetwork::connect(const std::strin
   peer::AcceptHandler accept;
   auto bulk = std::make_shared<BulkPipe>(
       [this](const std::atomic<bool>& closed) { (void)await_heal([&] { return !closed; }); });
-  auto here = std::make_shared<LoopbackEnd>(*this, from, to, bulk, true, certificates_end_);
-  auto there = std::make_shared<LoopbackEnd>(*this, to, from, bulk, false, certificates_end_);
+  auto here = std::make_shared<LoopbackEnd>(*this, from, to, bulk, true, features_, certificates_end_);
+  auto there = std::make_shared<LoopbackEnd>(*this, to, from, bulk, false, features_, certificates_end_);
   here->join(there);
   there->join(here);
   {

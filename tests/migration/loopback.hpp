@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "migration/messages.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::migration {
@@ -41,6 +42,7 @@ class LoopbackNetwork {
   void heal();
   /// Of sessions that are made from now on; before any is.
   void set_certificates_end(std::chrono::system_clock::time_point end) { certificates_end_ = end; }
+  void set_features(std::vector<std::string> features) { features_ = std::move(features); }
 
  private:
   friend class LoopbackDialer;
@@ -60,6 +62,7 @@ class LoopbackNetwork {
   Judge judge_;
   std::condition_variable changed_;
   bool cut_ = false;
+  std::vector<std::string> features_{std::string(kTakenFeature)};  // of all hosts
   std::chrono::system_clock::time_point certificates_end_ = std::chrono::system_clock::time_point::max();
 };
 

@@ -49,6 +49,37 @@ TEST_F(Scenario, PhasesGoForwardOnly) {
                                  Phase::clean_up, Phase::completed}));
 }
 
+/// Whether the destination says how much was taken.
+class TakenIsSaid : public Scenario {
+ protected:
+  TakenIsSaid() {
+    network.set_judge([this](const std::string&, peer::Lane lane, ByteView message) {
+      const auto decoded = lane == peer::Lane::control ? decode(message) : fail(ErrorCode::failed, "");
+      if (decoded && std::holds_alternative<Taken>(*decoded)) {
+        said_ = true;
+        said_.notify_all();
+      }
+      return LoopbackNetwork::Fate::deliver;
+    });
+  }
+
+  std::atomic<bool> said_ = false;
+};
+
+TEST_F(TakenIsSaid, WhileMemoryComes) {
+  a.hypervisor.script().hold(FakeStep::memory);
+  const auto id = start(a, b);
+  said_.wait(false);
+  a.hypervisor.script().release(FakeStep::memory);
+  EXPECT_EQ(a.await_end(id).phase, Phase::completed);
+}
+
+TEST_F(TakenIsSaid, ButNotToAHostThatWouldNotUnderstand) {
+  network.set_features({});
+  expect_moves(a, b);
+  EXPECT_FALSE(said_);
+}
+
 TEST_F(Scenario, APausedVmStaysPaused) {
   a.hypervisor.pause(web1.id);
   const auto report = a.await_end(start(a, b));
