@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 
 #include <linux/sockios.h>
 #include <poll.h>
@@ -15,7 +16,7 @@
 namespace vmigrate::migration {
 namespace {
 
-constexpr int kSayInterval = 10;  // milliseconds
+constexpr std::chrono::milliseconds kSayInterval{10};
 
 }  // namespace
 
@@ -81,11 +82,22 @@ bool IncomingStream::write_to_qemu(ByteView bytes) {
 
 void IncomingStream::pump_return() {
   name_this_thread("ram-return");
+  carry_return();
+  // Who has nothing more to say still takes what it is given.
+  std::unique_lock lock(mutex_);
+  while (!progressed_.wait_for(lock, kSayInterval, [this] { return ended_; })) {
+    lock.unlock();
+    say_taken();
+    lock.lock();
+  }
+}
+
+void IncomingStream::carry_return() {
   std::array<std::byte, 4096> buffer;
   for (;;) {
     // Whoever waits in read() is woken as well each time QEMU has taken something of what we sent.
     pollfd wanted{qemu_.get(), POLLIN, 0};
-    const int ready = ::poll(&wanted, 1, kSayInterval);
+    const int ready = ::poll(&wanted, 1, static_cast<int>(kSayInterval.count()));
     if (ready < 0 && errno != EINTR) return;
     say_taken();
     if (ready <= 0) continue;

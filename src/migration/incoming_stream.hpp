@@ -29,6 +29,7 @@ class IncomingStream : public IncomingCarrier {
  private:
   void pump();
   void pump_return();
+  void carry_return();
   void say_taken();
   Result<> receive_all();
   Result<> hand_to_qemu(ByteView bytes);

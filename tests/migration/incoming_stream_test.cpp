@@ -100,5 +100,11 @@ TEST_F(IncomingStreamTest, SaysHowMuchQemuHasTakenAndNotWhatItWasGiven) {
   EXPECT_TRUE(is_said(kPieces * kPiece));
 }
 
+TEST_F(IncomingStreamTest, SaysSoOfOneThatHasNothingToSayItself) {
+  ::shutdown(qemu_.get(), SHUT_WR);
+  EXPECT_EQ(qemu_takes(kPieces * kPiece), kPieces * kPiece);
+  EXPECT_TRUE(is_said(kPieces * kPiece));
+}
+
 }  // namespace
 }  // namespace vmigrate::migration
