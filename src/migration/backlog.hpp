@@ -16,7 +16,8 @@ namespace vmigrate::migration {
 /// Queues that are short in bytes are not enough: a page of zeros is nine bytes of QEMU's stream and next to
 /// nothing on the wire, so they hold gigabytes of such memory, and the hypervisor there looks through all of
 /// it while the guest stands still. So this counts in the guest's bytes, and holds the source back when more
-/// is on its way than the destination takes in a round trip and 50 ms.
+/// is on its way than the destination takes in a round trip and a tenth of a second, or 32 MiB if that
+/// is more.
 ///
 /// From any thread.
 class Backlog {
@@ -27,7 +28,8 @@ class Backlog {
   void sent(std::uint64_t stream_bytes, std::uint64_t guest_bytes);
   /// So much of the stream is with the hypervisor there, as its host says.
   void taken(std::uint64_t stream_bytes, MonotonicTime now);
-  /// Waits while more is on its way than may be. There is no bound until the destination has been heard of.
+  /// Waits while more is on its way than may be. There is no bound until the destination has been heard of
+  /// twice.
   void wait_for_room();
   /// Nobody waits from now on: the guest stands still, or all is over.
   void let_go();

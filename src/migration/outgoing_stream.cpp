@@ -23,8 +23,8 @@ constexpr std::size_t kSmallestBatch = std::size_t{64} * 1024;
 constexpr std::size_t kLargestBatch = reduce::kUsualBatch - BatchSender::kMostPiece;
 constexpr std::size_t kLastBatches = std::size_t{256} * 1024;
 constexpr double kBatchSeconds = 0.01;
-// Of the guest's memory in a batch or piece. Pages of zeros take so little of the stream that one read of
-// kZeroes is as much of them.
+// Of the guest's memory, after which a batch or piece is sent. Pages of zeros take so little of the stream
+// that one read of kZeroes is as much of them.
 constexpr std::uint64_t kMostOfGuest = std::uint64_t{8} << 20;
 constexpr std::size_t kZeroes = std::size_t{16} * 1024;
 // Of the guest's memory: one for what is not zero, 455 for what is.
@@ -242,9 +242,10 @@ void OutgoingStream::release_tail() {
 }
 
 Result<> OutgoingStream::flush() {
+  // Before it is sent: the destination says only once that it has taken it, and may be quick.
+  note_sent();
   if (auto flushed = flush_as_it_is(); !flushed) return flushed;
   if (auto flushed = flush_batch(); !flushed) return flushed;
-  note_sent();
   choose_way();
   return {};
 }

@@ -15,6 +15,7 @@ struct PeerLink::Shared {
   bool detached = false;             // the link is gone; letters still on their way say nothing any more
 
   static void lose(const std::shared_ptr<Shared>& self, const Error& why) {
+    if (self->events.backlog) self->events.backlog->let_go();
     self->mailbox->post([self, why] {
       if (!self->detached && !std::exchange(self->lost, true)) self->events.lost(why);
     });
@@ -43,8 +44,8 @@ struct PeerLink::Shared {
       case peer::Lane::control: {
         auto message = decode(bytes);
         if (!message) return lose(self, message.error());
-        if (const auto* taken = std::get_if<Taken>(&*message); taken != nullptr && self->events.taken) {
-          self->events.taken(*taken);
+        if (const auto* taken = std::get_if<Taken>(&*message); taken != nullptr && self->events.backlog) {
+          self->events.backlog->taken(taken->stream_bytes, std::chrono::steady_clock::now());
           return self->session->dealt_with(lane, size);
         }
         return post(self, lane, size,

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "migration/backlog.hpp"
 #include "migration/edges.hpp"
 #include "migration/mailbox.hpp"
 #include "migration/messages.hpp"
@@ -14,7 +15,7 @@ namespace vmigrate::migration {
 /// A session as a migration sees it: decoded messages, handed to the migration's own thread.
 class PeerLink {
  public:
-  /// Called from the thread that opens the mailbox's letters.
+  /// All called from the thread that opens the mailbox's letters.
   struct Events {
     std::function<void(ControlMessage)> message;
     std::function<void(ByteBuffer)> hypervisor_message;
@@ -22,9 +23,9 @@ class PeerLink {
     std::function<void(Error)> lost;
     /// Why the link stalls, or nothing: it goes on.
     std::function<void(std::optional<Error>)> stalled{};
-    /// Called at once, from the session's thread: the letters' thread may wait for a hypervisor that waits
-    /// for the stream, which this sets free.
-    std::function<void(const Taken&)> taken{};
+    /// Told at once what is taken, and that the link is lost, from the session's thread: the letters' thread
+    /// may wait for a hypervisor that waits for the stream, which this sets free.
+    std::shared_ptr<Backlog> backlog{};
   };
 
   /// Starts the session's delivery. The mailbox's owner must outlive its last letter, not the session.

@@ -71,6 +71,8 @@ SourceMigration::SourceMigration(Edges edges, const handover::Record& record,
 
 SourceMigration::~SourceMigration() {
   mailbox_->close();
+  // The hypervisor may be waiting for the stream, and what is joined here for the hypervisor.
+  if (backlog_) backlog_->let_go();
   // The stream's thread may be waiting for the wire.
   if (link_) link_->close();
 }
@@ -180,10 +182,7 @@ Result<> SourceMigration::reach_destination() {
                          if (stream_) stream_->deliver_return(bytes);
                        },
                        [this](const Error& why) { on_link_lost(why); },
-                       [this](const std::optional<Error>& why) { on_link_stalled(why); },
-                       [backlog = backlog_](const Taken& taken) {
-                         backlog->taken(taken.stream_bytes, std::chrono::steady_clock::now());
-                       }});
+                       [this](const std::optional<Error>& why) { on_link_stalled(why); }, backlog_});
   set_reconnect_window(edges_.timing.reconnect);
   return {};
 }

@@ -14,12 +14,13 @@ constexpr std::uint64_t kLeast = 32 * kMebibyte;
 
 class BacklogTest : public testing::Test {
  protected:
-  bool holds_back() {
+  bool has_room(milliseconds patience = milliseconds(20'000)) {
     auto waiting = std::async(std::launch::async, [this] { backlog_.wait_for_room(); });
-    const bool held = waiting.wait_for(milliseconds(100)) == std::future_status::timeout;
+    const bool has = waiting.wait_for(patience) == std::future_status::ready;
     backlog_.let_go();
-    return held;
+    return has;
   }
+  bool holds_back() { return !has_room(milliseconds(100)); }
   /// Told every ten milliseconds.
   void taken(std::uint64_t stream_bytes) { backlog_.taken(stream_bytes, now_ += milliseconds(10)); }
 
@@ -52,7 +53,7 @@ TEST_F(BacklogTest, SmallPartsAreKnownToBeTakenOnceAllOfThemAre) {
 
 TEST_F(BacklogTest, NothingIsHeldBackOfADestinationThatSaysNothing) {
   for (std::uint64_t part = 1; part <= 100'000; ++part) backlog_.sent(part, part * kMebibyte);
-  EXPECT_FALSE(holds_back());
+  EXPECT_TRUE(has_room());
 }
 
 TEST_F(BacklogTest, OfOneThatTakesNothingLittleIsSentAhead) {
@@ -69,18 +70,18 @@ TEST_F(BacklogTest, WhatIsTakenMakesRoom) {
   backlog_.sent(1, 2 * kMebibyte);
   backlog_.sent(2, kLeast + kMebibyte);
   taken(1);
-  EXPECT_FALSE(holds_back());
+  EXPECT_TRUE(has_room());
 }
 
 TEST_F(BacklogTest, OfOneThatIsFastMuchMayBeOnItsWay) {
-  // 100 MiB every ten milliseconds are ten gigabytes a second: half of one is 50 ms.
+  // 100 MiB every ten milliseconds are ten gigabytes a second: half of one is 50 of the 100 ms.
   std::uint64_t part = 0;
   for (; part < 50; ++part) {
     backlog_.sent(part + 1, (part + 1) * 100 * kMebibyte);
     taken(part + 1);
   }
   backlog_.sent(part + 1, part * 100 * kMebibyte + 400 * kMebibyte);
-  EXPECT_FALSE(holds_back());
+  EXPECT_TRUE(has_room());
 }
 
 TEST_F(BacklogTest, OfOneThatHasBecomeSlowNoMore) {
@@ -95,24 +96,9 @@ TEST_F(BacklogTest, OfOneThatHasBecomeSlowNoMore) {
 }
 
 TEST(Backlog, AFarDestinationMayHaveMoreOnItsWay) {
-  EXPECT_EQ(Backlog::most(1e9, milliseconds(0)), 50'000'000U);
-  EXPECT_EQ(Backlog::most(1e9, milliseconds(150)), 200'000'000U);
+  EXPECT_EQ(Backlog::most(1e9, milliseconds(0)), 100'000'000U);
+  EXPECT_EQ(Backlog::most(1e9, milliseconds(150)), 250'000'000U);
   EXPECT_EQ(Backlog::most(1e6, milliseconds(150)), kLeast);
-}
-
-TEST(Backlog, CountsHowLongItHasHeldBack) {
-  Backlog backlog{milliseconds(0)};
-  backlog.wait_for_room();
-  EXPECT_EQ(backlog.waited().count(), 0);
-  const MonotonicTime start;
-  backlog.taken(0, start);
-  backlog.taken(0, start + milliseconds(10));
-  backlog.sent(1, kLeast + 1);
-  auto waiting = std::async(std::launch::async, [&] { backlog.wait_for_room(); });
-  EXPECT_EQ(waiting.wait_for(milliseconds(20)), std::future_status::timeout);
-  backlog.taken(1, start + milliseconds(20));
-  waiting.get();
-  EXPECT_GE(backlog.waited(), milliseconds(10));
 }
 
 }  // namespace

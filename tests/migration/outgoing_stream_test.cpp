@@ -24,6 +24,7 @@ class KeptWire : public peer::BulkSender {
   Result<> write_parts(Parts parts) override {
     const std::lock_guard lock(mutex_);
     for (const auto part : parts) bytes_.insert(bytes_.end(), part.begin(), part.end());
+    if (put) put();
     return {};
   }
   Result<> finish() override {
@@ -33,6 +34,7 @@ class KeptWire : public peer::BulkSender {
     return {};
   }
   std::chrono::nanoseconds waited() const override { return {}; }
+  std::function<void()> put;  ///< called when something was
   /// The stream as the destination's QEMU gets it.
   ByteBuffer restored() {
     std::unique_lock lock(mutex_);
@@ -239,6 +241,7 @@ TEST_F(OutgoingStreamTest, ArrivesWholeHoweverOftenTheEffortChanges) {
 class Slow : public OutgoingStreamTest, public testing::WithParamInterface<Effort> {
  protected:
   static constexpr std::uint64_t kZeroPages = 102'400;
+  static constexpr std::uint64_t kEverything = std::uint64_t{1} << 40;
   static constexpr std::uint64_t kHeld = std::uint64_t{32} << 20;
 
   /// `section`: kSectionEnd has the last pages, of a guest that stands still.
@@ -285,6 +288,13 @@ TEST_P(Slow, HoldsQemuBackUntilMoreIsTaken) {
   qemu_.reset();
   EXPECT_EQ(stream_->digest(Milliseconds(20'000)), digest_of(w_.out));
   EXPECT_EQ(wire_.restored(), w_.out);
+}
+
+TEST_P(Slow, HearsOfWhatIsTakenAtOnceAndSaidButOnce) {
+  wire_.put = [this] { backlog_->taken(kEverything, std::chrono::steady_clock::now()); };
+  begin_zeroes(stream::kSectionPart);
+  EXPECT_TRUE(is_written(std::chrono::milliseconds(20'000)));
+  stream_->cut_off();
 }
 
 TEST_P(Slow, CanBeCutOffMeanwhile) {
