@@ -30,8 +30,8 @@ class OutgoingCarrier {
     std::uint64_t wire_bytes = 0;
     std::uint64_t guest_bytes = 0;  ///< pages that passed, zero pages too, times their size
     std::uint32_t passes = 0;
-    double network =
-        0;  ///< share of the time for which it was waited for what is behind, when last looked at
+    /// The share of the time, when it was last looked at, for which network or destination were waited for.
+    double network = 0;
   };
 
   virtual ~OutgoingCarrier() = default;

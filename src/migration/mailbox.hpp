@@ -19,7 +19,8 @@ class Mailbox {
   explicit Mailbox(Threads& threads) : changed_(threads.make_condition()) {}
 
   /// Never blocks. Dropped once the mailbox is closed. How many letters there can be is bounded by the
-  /// senders: the peer's lanes are flow-controlled, and the hypervisor's events are a handful.
+  /// senders: the peer's lanes are flow-controlled, the hypervisor's events are a handful, and an arriving
+  /// stream says at most a hundred times a second how much was taken.
   void post(Letter letter) {
     const std::lock_guard lock(mutex_);
     if (closed_) return;

@@ -294,9 +294,8 @@ void OutgoingStream::adapt_effort() {
   const auto load = sender_.take_load();
   effort_ = choose_effort_(load, now);
   spdlog::debug(
-      "waited {:.0f} % for the network, {:.0f} % for the destination, packed {:.0f} %, {:.0f} MB/s, {:.0f} "
-      "on "
-      "the wire, {} of the guest on their way: effort {}",
+      "waited {:.0f} % for the network, {:.0f} % for the destination, packed {:.0f} %, {:.0f} MB/s, "
+      "{:.0f} on the wire, {} of the guest on their way: effort {}",
       load.network * 100, held_back * 100, load.packing * 100, load.rate / 1e6, load.wire / 1e6,
       vmigrate::to_string(Bytes{backlog_->on_its_way()}), static_cast<int>(effort_));
   {

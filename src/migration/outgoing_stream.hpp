@@ -23,8 +23,8 @@ namespace vmigrate::migration {
 /// Carries QEMU's migration stream from the source's QEMU to the wire, and its return path back, on a thread
 /// of its own ("ram-out") and those of the BatchSender. What lies between QEMU and the wire is bounded, and
 /// so is what the destination's QEMU has not taken yet: QEMU is held back by both, as its own estimate of the
-/// downtime needs it to be. While it would not be worth
-/// the work to make anything smaller, memory passes by as it is, and is not copied here.
+/// downtime needs it to be. While it would not be worth the work to make anything smaller, memory passes by
+/// as it is, and is not copied here.
 ///
 /// QEMU would end its part only when the destination has loaded the VM. It gets that answer (SHUT) from here,
 /// as soon as everything is on its way: the destination loads while the hypervisor here ends its part, and

@@ -23,6 +23,16 @@ class BacklogTest : public testing::Test {
   bool holds_back() { return !has_room(milliseconds(100)); }
   /// Told every ten milliseconds.
   void taken(std::uint64_t stream_bytes) { backlog_.taken(stream_bytes, now_ += milliseconds(10)); }
+  /// 100 MiB every ten milliseconds, ten gigabytes a second: half of one is 50 of the 100 ms. Gives how many
+  /// parts of the stream that were.
+  std::uint64_t taken_fast() {
+    std::uint64_t part = 0;
+    while (part++ < 50) {
+      backlog_.sent(part, part * 100 * kMebibyte);
+      taken(part);
+    }
+    return 50;
+  }
 
   Backlog backlog_{milliseconds(0)};
   MonotonicTime now_;
@@ -74,22 +84,13 @@ TEST_F(BacklogTest, WhatIsTakenMakesRoom) {
 }
 
 TEST_F(BacklogTest, OfOneThatIsFastMuchMayBeOnItsWay) {
-  // 100 MiB every ten milliseconds are ten gigabytes a second: half of one is 50 of the 100 ms.
-  std::uint64_t part = 0;
-  for (; part < 50; ++part) {
-    backlog_.sent(part + 1, (part + 1) * 100 * kMebibyte);
-    taken(part + 1);
-  }
+  const auto part = taken_fast();
   backlog_.sent(part + 1, part * 100 * kMebibyte + 400 * kMebibyte);
   EXPECT_TRUE(has_room());
 }
 
 TEST_F(BacklogTest, OfOneThatHasBecomeSlowNoMore) {
-  std::uint64_t part = 0;
-  for (; part < 50; ++part) {
-    backlog_.sent(part + 1, (part + 1) * 100 * kMebibyte);
-    taken(part + 1);
-  }
+  const auto part = taken_fast();
   for (int i = 0; i < 100; ++i) taken(part);
   backlog_.sent(part + 1, part * 100 * kMebibyte + 400 * kMebibyte);
   EXPECT_TRUE(holds_back());

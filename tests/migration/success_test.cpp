@@ -62,6 +62,8 @@ class TakenIsSaid : public Scenario {
       return LoopbackNetwork::Fate::deliver;
     });
   }
+  // The daemons outlive what it is noted in.
+  ~TakenIsSaid() override { network.set_judge({}); }
 
   std::atomic<bool> said_ = false;
 };
