@@ -294,7 +294,7 @@ class TestTheSource:
             assert checked.returncode == REFUSED and "web1 is emulated" in checked.stdout, checked
 
     def test_a_second_migration_of_the_same_vm(self, lab):
-        lab.link.shape("100mbit")
+        lab.link.shape("20mbit")
         try:
             first = Move(lab)
             wait_for_phase(lab.host("hosta"), "MEMORY")
@@ -346,7 +346,7 @@ class TestGarbage:
     def test_on_the_ports_while_memory_moves(self, lab, resident):
         source, destination = lab.host("hosta"), lab.host("hostb")
         daemons = [daemon_of(host) for host in (source, destination)]
-        lab.link.shape("100mbit")
+        lab.link.shape("20mbit")
         try:
             moving = Move(lab)
             wait_for_phase(source, "MEMORY")
@@ -383,7 +383,7 @@ class TestAFullDiskUnderTheJournal:
         """The source's promise is not made, the destination's start not done: the VM goes on where it was."""
         host = lab.host(name)
         with small_state_folder(host):
-            lab.link.shape("100mbit")
+            lab.link.shape("20mbit")
             try:
                 moving = Move(lab)
                 wait_for_phase(lab.host("hosta"), "MEMORY")
