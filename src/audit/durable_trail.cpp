@@ -77,12 +77,13 @@ Result<> DurableTrail::record(Entry entry) {
   return write(prepared(std::move(entry)));
 }
 
-void DurableTrail::note(Entry entry, Keep keep) {
+bool DurableTrail::note(Entry entry, Keep keep) {
   entry = prepared(std::move(entry));
   const std::lock_guard lock(mutex_);
-  if (closed_ || !limiter_.admit(entry, keep, clock_.now())) return;
+  if (closed_ || !limiter_.admit(entry, keep, clock_.now())) return false;
   enqueue(std::move(entry));
   wake_.notify_all();
+  return true;
 }
 
 void DurableTrail::enqueue(Entry entry) {

@@ -49,7 +49,7 @@ class DurableTrail : public Trail {
   DurableTrail& operator=(const DurableTrail&) = delete;
 
   Result<> record(Entry entry) override;
-  void note(Entry entry, Keep keep) override;
+  bool note(Entry entry, Keep keep) override;
   std::optional<Head> head() override;
   Result<std::vector<Head>> heads_of(const std::string& peer) override;
 

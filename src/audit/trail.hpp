@@ -26,8 +26,8 @@ class Trail {
   /// On return it is on disk, or it is an error, and what was asked for must not begin.
   virtual Result<> record(Entry entry) = 0;
   /// It is written soon, by somebody else: never waits for a disk. When it cannot be written it waits, with
-  /// an alarm, until it can.
-  virtual void note(Entry entry, Keep keep) = 0;
+  /// an alarm, until it can. Whether it is written by itself; otherwise it is only counted.
+  virtual bool note(Entry entry, Keep keep) = 0;
   /// The newest entry on disk; nothing when there is none.
   virtual std::optional<Head> head() = 0;
   /// What is noted here of the heads of another host's trail, the newest kMostHeads.
@@ -38,7 +38,7 @@ class Trail {
 class NoTrail : public Trail {
  public:
   Result<> record(Entry) override { return {}; }
-  void note(Entry, Keep) override {}
+  bool note(Entry, Keep) override { return true; }
   std::optional<Head> head() override { return std::nullopt; }
   Result<std::vector<Head>> heads_of(const std::string&) override { return std::vector<Head>(); }
 };

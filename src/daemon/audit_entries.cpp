@@ -93,9 +93,10 @@ void add_answer(audit::Entry& entry, const control::Response& response) {
 }
 
 audit::Keep keep(RequestKind kind, const control::Response& response) {
-  // That somebody looks is of little interest, that they may not is.
-  const bool looked = kind == RequestKind::look && !response.has_error();
-  return looked ? audit::Keep::first : audit::Keep::some;
+  // That somebody looks is of little interest, that they may not is. What was done can only be done so often.
+  if (kind == RequestKind::look && !response.has_error()) return audit::Keep::first;
+  if (kind == RequestKind::act && !response.has_error()) return audit::Keep::every;
+  return audit::Keep::some;
 }
 
 std::optional<audit::Entry> entry_of(const migration::Report& report) {

@@ -129,7 +129,11 @@ Result<> serve(const Configuration& configuration) {
   if (!credentials) return fail(credentials.error());
   auto endpoint = make_endpoint(configuration, *credentials);
   endpoint.turned_away = [trail](const peer::TurnedAway& who) {
-    trail->note(entry_of(who), audit::Keep::some);
+    // A flood fills neither the trail nor the log.
+    if (!trail->note(entry_of(who), audit::Keep::some)) return;
+    const auto& [host, address, features, end] = who.peer;
+    spdlog::warn("{}: turned away: {}", host.empty() ? address : fmt::format("{} ({})", host, address),
+                 who.reason);
   };
   const auto dialer = failpoints->around(std::make_unique<peer::TlsDialer>(endpoint));
 

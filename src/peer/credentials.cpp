@@ -19,11 +19,12 @@ tl::unexpected<Error> unusable(const std::string& file, const char* what) {
               "see the [tls] section of migrated.toml");
 }
 
-/// Of a certificate that no authority answers for: X509_V_OK, or why it does not count now.
-int judge_dates(const X509* certificate) {
-  if (::X509_cmp_current_time(::X509_get0_notBefore(certificate)) > 0) return X509_V_ERR_CERT_NOT_YET_VALID;
-  if (::X509_cmp_current_time(::X509_get0_notAfter(certificate)) < 0) return X509_V_ERR_CERT_HAS_EXPIRED;
-  return X509_V_OK;
+// A session that has begun goes on when its certificates end: a connection of it that is lost is made again.
+// So it is no matter of the handshake that one has ended, but of what the connection is for: has_expired().
+int overlook_end(int good, X509_STORE_CTX* store) {
+  if (good != 1 && ::X509_STORE_CTX_get_error(store) != X509_V_ERR_CERT_HAS_EXPIRED) return 0;
+  ::X509_STORE_CTX_set_error(store, X509_V_OK);
+  return 1;
 }
 
 std::chrono::system_clock::time_point end_of(const X509* certificate) {
@@ -34,6 +35,14 @@ std::chrono::system_clock::time_point end_of(const X509* certificate) {
 
 std::shared_ptr<X509> peer_certificate(const SSL* connection) {
   return {::SSL_get1_peer_certificate(connection), &::X509_free};
+}
+
+std::chrono::system_clock::time_point peer_certificates_end(const SSL* connection) {
+  auto end = end_of(peer_certificate(connection).get());
+  const auto* chain = ::SSL_get0_verified_chain(connection);
+  for (int i = 0; chain != nullptr && i < sk_X509_num(chain); ++i)
+    end = std::min(end, end_of(sk_X509_value(chain, i)));
+  return end;
 }
 
 /// Whether the authority has signed the other end's certificate. A key that is known counts without one, and
@@ -68,11 +77,14 @@ int Credentials::verify(X509_STORE_CTX* store, void* trust) {
     return 1;
   }
   if (trusted.paired && trusted.paired->name_of(fingerprint_of(certificate))) {
-    const int verdict = judge_dates(certificate);
-    ::X509_STORE_CTX_set_error(store, verdict);
-    return verdict == X509_V_OK ? 1 : 0;
+    const bool begun = ::X509_cmp_current_time(::X509_get0_notBefore(certificate)) < 0;
+    ::X509_STORE_CTX_set_error(store, begun ? X509_V_OK : X509_V_ERR_CERT_NOT_YET_VALID);
+    return begun ? 1 : 0;
   }
-  if (trusted.authority) return ::X509_verify_cert(store);
+  if (trusted.authority) {
+    ::X509_STORE_CTX_set_verify_cb(store, &overlook_end);
+    return ::X509_verify_cert(store);
+  }
   ::X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
   return 0;
 }
@@ -180,11 +192,11 @@ std::vector<std::string> proven_names(const SSL* connection, const PairedHosts* 
 }
 
 std::chrono::system_clock::time_point certificates_end(const SSL* connection) {
-  auto end = std::min(end_of(::SSL_get_certificate(connection)), end_of(peer_certificate(connection).get()));
-  const auto* chain = ::SSL_get0_verified_chain(connection);
-  for (int i = 0; chain != nullptr && i < sk_X509_num(chain); ++i)
-    end = std::min(end, end_of(sk_X509_value(chain, i)));
-  return end;
+  return std::min(end_of(::SSL_get_certificate(connection)), peer_certificates_end(connection));
+}
+
+bool has_expired(const SSL* connection) {
+  return peer_certificates_end(connection) < std::chrono::system_clock::now();
 }
 
 }  // namespace vmigrate::peer

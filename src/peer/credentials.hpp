@@ -72,6 +72,10 @@ std::vector<std::string> proven_names(const SSL* connection, const PairedHosts* 
 /// When the first of the certificates that a connection rests on ends, on either side.
 std::chrono::system_clock::time_point certificates_end(const SSL* connection);
 
+/// Whether the certificate that the other end has shown counts no more, or an authority's behind it. It is
+/// accepted nevertheless where a session goes on; none begins with it.
+bool has_expired(const SSL* connection);
+
 /// The oldest error that OpenSSL keeps for this thread, in words; the others are forgotten.
 std::string openssl_error();
 

@@ -62,6 +62,8 @@ Result<std::unique_ptr<Session>> TlsDialer::dial(const std::string& host) {
   const auto deadline = Clock::now() + endpoint_.patience.opening;
   auto stream = connect_to(endpoint_, host, address, Traffic::messages, deadline);
   if (!stream) return fail(about(host, address, stream.error()));
+  if (has_expired(stream->connection()))
+    return fail(about(host, address, {ErrorCode::not_allowed, "its certificate has expired", ""}));
   const auto welcome = greet(endpoint_, *stream, deadline);
   if (!welcome) return fail(about(host, address, welcome.error()));
   PeerIdentity peer{host,

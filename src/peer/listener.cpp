@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -19,9 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Connections that have not yet proved who they are. A session that begins to send brings several at once,
-// and several sessions may.
-constexpr std::size_t kMostGreetings = 128;
 constexpr int kPauseWithoutDescriptors = 100;  // ms
 
 /// 0 is not said: the peer leaves it to this side.
@@ -52,14 +48,14 @@ Listener::Listener(Endpoint endpoint, FileDescriptor socket, AcceptHandler accep
       socket_(std::move(socket)),
       wake_(::eventfd(0, EFD_CLOEXEC)),
       accept_(std::move(accept)),
+      greetings_([this](FileDescriptor connection) { return greet(std::move(connection)); },
+                 [this](const TurnedAway& what) { tell(what); }),
       thread_([this] { run(); }) {
 }
 
 Listener::~Listener() {
   ::eventfd_write(wake_.get(), 1);
   thread_.join();
-  // Each ends within Patience::opening.
-  for (auto& greeting : greetings_) greeting.thread.join();
 }
 
 std::uint16_t Listener::port() const {
@@ -79,53 +75,29 @@ void Listener::run() {
       ::poll(&entries[1], 1, kPauseWithoutDescriptors);
       continue;
     }
-    const std::lock_guard lock(mutex_);
-    // One too many is dropped at once: a host that was meant will dial again.
-    if (greetings_.size() >= kMostGreetings) {
-      tell({{"", remote_address(connection)}, "too many connections at once"});
-      continue;
-    }
-    auto& greeting = greetings_.emplace_back();
-    auto shared = std::make_shared<FileDescriptor>(std::move(connection));
-    greeting.thread = std::thread([this, &greeting, shared] {
-      name_this_thread("greeting");
-      greet(std::move(*shared));
-      const std::lock_guard inner(mutex_);
-      greeting.finished = true;
-    });
+    greetings_.begin(std::move(connection));
   }
 }
 
 void Listener::reap() {
-  std::list<Greeting> gone;
-  {
-    const std::lock_guard lock(mutex_);
-    for (auto greeting = greetings_.begin(); greeting != greetings_.end();) {
-      const auto next = std::next(greeting);
-      if (greeting->finished) gone.splice(gone.end(), greetings_, greeting);
-      greeting = next;
-    }
-    std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
-  }
-  for (auto& greeting : gone) greeting.thread.join();
+  greetings_.reap();
+  const std::lock_guard lock(mutex_);
+  std::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
 }
 
-void Listener::greet(FileDescriptor socket) {
+/// Ends within Patience::opening.
+std::optional<TurnedAway> Listener::greet(FileDescriptor socket) {
   const auto deadline = Clock::now() + endpoint_.patience.opening;
   const auto address = remote_address(socket);
   tune(socket, Traffic::messages, endpoint_.patience.silence);
   auto stream = TlsStream::handshake(std::move(socket), endpoint_.credentials, false, deadline);
-  if (!stream) {
-    spdlog::warn("{}: turned away: {}", address, stream.error().message);
-    tell({{"", address}, stream.error().message});
-    return;
-  }
+  if (!stream) return TurnedAway{{"", address}, stream.error().message};
   const auto& credentials = endpoint_.credentials;
   if (is_for_pairing(stream->connection())) {
     // Only a desk makes OpenSSL agree to such a connection.
     const auto paired = credentials.desk()->receive(std::move(*stream), address, deadline);
-    if (!paired) tell({{"", address}, "not paired: " + paired.error().message});
-    return;
+    if (!paired) return TurnedAway{{"", address}, "not paired: " + paired.error().message};
+    return {};
   }
   const auto names = proven_names(stream->connection(), credentials.paired());
   const auto known = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
@@ -136,18 +108,15 @@ void Listener::greet(FileDescriptor socket) {
                       fmt::format("the certificate shown is for {}, which is no host configured there",
                                   fmt::join(names, ", ")),
                       "add a [peers.NAME] section to migrated.toml there, or pair the two: vmigrate pair"};
-    spdlog::warn("{}: turned away: {}", address, error.message);
-    tell({{"", address}, error.message});
     // Read first: an unread greeting would make the kernel reset the connection, and the answer with it.
     (void)read_opening(*stream, deadline);
     (void)write_answer(*stream, refusal(error), deadline);
     stream->say_goodbye();
-    return;
+    return TurnedAway{{"", address}, error.message};
   }
-  if (auto greeted = greet_as(std::move(*stream), *known, address, deadline); !greeted) {
-    spdlog::warn("{} ({}): turned away: {}", *known, address, greeted.error().message);
-    tell({{*known, address}, greeted.error().message});
-  }
+  const auto greeted = greet_as(std::move(*stream), *known, address, deadline);
+  if (!greeted) return TurnedAway{{*known, address}, greeted.error().message};
+  return {};
 }
 
 void Listener::tell(const TurnedAway& what) const {
@@ -168,6 +137,13 @@ Result<> Listener::greet_as(TlsStream stream, const std::string& host, const std
 
 Result<> Listener::begin_session(TlsStream stream, const wire::Hello& hello, PeerIdentity peer,
                                  MonotonicTime deadline) {
+  if (has_expired(stream.connection())) {
+    const Error error{ErrorCode::not_allowed, "the certificate shown has expired",
+                      "vmigrate doctor says how to renew it"};
+    (void)write_answer(stream, refusal(error), deadline);
+    stream.say_goodbye();
+    return fail(error);
+  }
   const auto protocol = std::min(hello.protocol(), endpoint_.protocol);
   if (protocol < hello.oldest_protocol() || protocol < endpoint_.oldest_protocol) {
     const Error error{

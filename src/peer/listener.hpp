@@ -1,22 +1,22 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "peer/endpoint.hpp"
 #include "peer/frame.hpp"
+#include "peer/greetings.hpp"
 #include "peer/reception.hpp"
 #include "peer/session.hpp"
 
 namespace vmigrate::peer {
 
-/// Takes connections from other daemons on one port. Each is greeted on a short-lived thread of its own,
-/// within Patience::opening; only so many at a time, so that strangers cost little.
+/// Takes connections from other daemons on one port. Each is greeted within Patience::opening.
 class Listener {
  public:
   /// `accept` is called for each new session, from threads of the listener's.
@@ -31,13 +31,9 @@ class Listener {
   std::uint16_t port() const;
 
  private:
-  struct Greeting {
-    std::thread thread;
-    bool finished = false;
-  };
   Listener(Endpoint endpoint, FileDescriptor socket, AcceptHandler accept);
   void run();
-  void greet(FileDescriptor socket);
+  std::optional<TurnedAway> greet(FileDescriptor socket);
   Result<> greet_as(TlsStream stream, const std::string& host, const std::string& address,
                     MonotonicTime deadline);
   Result<> begin_session(TlsStream stream, const wire::Hello& hello, PeerIdentity peer,
@@ -53,8 +49,8 @@ class Listener {
   const FileDescriptor wake_;
   const AcceptHandler accept_;
   std::mutex mutex_;
-  std::list<Greeting> greetings_;
   std::map<std::string, std::weak_ptr<Reception>> open_;  // by session
+  Greetings greetings_;
   std::thread thread_;
 };
 

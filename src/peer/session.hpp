@@ -31,7 +31,7 @@ struct PeerIdentity {
   std::string address;  ///< "10.0.0.2:16510"
   /// What it can do and this side can, too, by its own word: see Endpoint::features.
   std::vector<std::string> features{};
-  /// When the first of the certificates that the session rests on ends. No connection is made after that.
+  /// When the first of the certificates that the session rests on ends. No session begins after that.
   std::chrono::system_clock::time_point certificates_end = std::chrono::system_clock::time_point::max();
 };
 

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "control/framing.hpp"
+#include "daemon/audit_entries.hpp"
 #include "daemon_fixture.hpp"
 
 namespace vmigrate::daemon {
@@ -149,6 +150,16 @@ TEST_F(AuditedApiTest, AFloodOfRefusedRequestsDoesNotFillTheTrail) {
   const auto entries = noted("start");
   ASSERT_THAT(entries, SizeIs(21));
   EXPECT_EQ(entries.back().count, 480U);
+}
+
+TEST(WhatIsKept, EveryThingThatWasDoneButOfWhatWasRefusedSome) {
+  control::Response refused;
+  refused.mutable_error()->set_message("no");
+  EXPECT_EQ(keep(RequestKind::act, {}), audit::Keep::every);
+  EXPECT_EQ(keep(RequestKind::act, refused), audit::Keep::some);
+  EXPECT_EQ(keep(RequestKind::check, {}), audit::Keep::some);
+  EXPECT_EQ(keep(RequestKind::look, {}), audit::Keep::first);
+  EXPECT_EQ(keep(RequestKind::look, refused), audit::Keep::some);
 }
 
 TEST_F(AuditedApiTest, RequestsThatMakeNoSenseAreNotedToo) {

@@ -21,9 +21,10 @@ class RememberingTrail : public audit::Trail {
     entries_.push_back(std::move(entry));
     return {};
   }
-  void note(audit::Entry entry, audit::Keep) override {
+  bool note(audit::Entry entry, audit::Keep) override {
     const std::lock_guard lock(mutex_);
     entries_.push_back(std::move(entry));
+    return true;
   }
   std::optional<audit::Head> head() override {
     const std::lock_guard lock(mutex_);

@@ -52,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(Greetings, Attacks, testing::ValuesIn(kGreetings), name
 // --- To get into a session
 
 const std::string kUnknown(32, 'x');
-const std::array<Attack, 16> kJoins{{
+const std::array<Attack, 17> kJoins{{
     {"AnUnknownSession",
      [](Attacks& host) {
        const auto control = host.begin_session();
@@ -92,6 +92,12 @@ const std::array<Attack, 16> kJoins{{
      [](Attacks& host) {
        const auto control = host.begin_session();
        host.expect_no_join([](wire::Join& join) { join.set_connection(0); });
+     }},
+    {"AProofThatWasMadeElsewhere",
+     [](Attacks& host) {
+       const auto control = host.begin_session();
+       const auto elsewhere = host.connect();
+       host.expect_no_replay(Attacks::join_of(elsewhere, host.session(), host.secret()));
      }},
     {"AProofOfAnotherCount",
      [](Attacks& host) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
+#include "peer/redialler.hpp"
+#include "peer/tcp.hpp"
 #include "sockets.hpp"
 #include "two_hosts.hpp"
 
@@ -90,6 +92,16 @@ TEST_F(Dialling, RefusesAnExpiredCertificate) {
   there.peers["hosta"] = {};
   listen(there);
   EXPECT_THAT(refused_dial(dialling(port())), is_error(ErrorCode::not_allowed, "expired"));
+}
+
+TEST_F(Dialling, GoesOnWithASessionOfWhichTheCertificateHasExpired) {
+  using std::chrono::hours;
+  auto there = endpoint(authority_.issue({.names = {"hostb"}, .begins = hours(-48), .ends = hours(-24)}));
+  there.peers["hosta"] = {};
+  listen(there);
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  const auto stream = connect_to(dialling(port()), "hostb", {"127.0.0.1", port()}, Traffic::bulk, soon);
+  EXPECT_TRUE(stream) << stream.error().message;
 }
 
 TEST_F(Dialling, SaysThatThisHostsCertificateHasExpired) {

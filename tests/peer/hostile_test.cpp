@@ -171,12 +171,51 @@ TEST_F(Hostile, AStrangerLearnsWhyItIsRefusedThoughItGoesOnTalking) {
   EXPECT_EQ(answer.error().code, ErrorCode::not_allowed) << answer.error().message;
 }
 
-TEST_F(Hostile, ManyWhoSayNothingDoNotStayInTheWay) {
-  patience_.opening = Milliseconds(300);
+TEST_F(Hostile, WhoseCertificateEndsGoesOnWithItsSessionAndBeginsNone) {
+  using std::chrono::hours;
   listen();
-  std::vector<FileDescriptor> silent(200);
-  for (auto& socket : silent) socket = connect_to(port());
-  for (const auto& socket : silent) read_to_end(socket);
+  const auto control = begin_session();
+  const auto later =
+      endpoint(authority_.issue({.names = {"hosta"}, .begins = hours(-48), .ends = hours(-24)}));
+  auto again = connect(later);
+  const auto joined = ask(again, join(again));
+  ASSERT_TRUE(joined) << joined.error().message;
+  EXPECT_TRUE(joined->has_joined());
+  auto anew = connect(later);
+  const auto refused = ask(anew, hello());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::not_allowed);
+  EXPECT_THAT(refused.error().message, HasSubstr("expired"));
+}
+
+/// More than may be in their greetings at once, and than time would make room for in this test.
+class Flood : public Hostile {
+ protected:
+  Flood() {
+    patience_.opening = Milliseconds(60'000);
+    listen();
+  }
+  void say_nothing(std::uint8_t from) {
+    for (int i = 0; i < 200; ++i) silent_.push_back(connect_to(port(), from));
+  }
+
+ private:
+  std::vector<FileDescriptor> silent_;
+};
+
+TEST_F(Flood, FromOneAddressTakesNobodysPlace) {
+  auto early = connect_to(port());
+  say_nothing(2);
+  // Whoever comes later finds room,
+  expect_still_listening();
+  // and whoever was there before has kept its place.
+  auto stream = TlsStream::handshake(std::move(early), dialling(port()).credentials, true, soon());
+  ASSERT_TRUE(stream) << stream.error().message;
+  EXPECT_TRUE(ask(*stream, hello()));
+}
+
+TEST_F(Flood, FromAHostsOwnAddressDoesNotKeepItOut) {
+  say_nothing(1);
   expect_still_listening();
 }
 

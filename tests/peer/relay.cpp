@@ -50,8 +50,8 @@ void Relay::stall() {
 }
 
 void Relay::stall(std::size_t connection) {
-  const std::lock_guard lock(mutex_);
-  pair_at(connection).stalled = true;
+  std::unique_lock lock(mutex_);
+  await_pair(lock, connection).stalled = true;
 }
 
 bool Relay::may_pass(const Pair& pair, Direction direction) const {
@@ -66,8 +66,8 @@ void Relay::resume() {
 }
 
 void Relay::cut(std::size_t connection) {
-  const std::lock_guard lock(mutex_);
-  reset(pair_at(connection));
+  std::unique_lock lock(mutex_);
+  reset(await_pair(lock, connection));
 }
 
 void Relay::cut_all() {
@@ -87,8 +87,8 @@ bool Relay::cut_one(std::uint32_t choice) {
 }
 
 void Relay::corrupt(std::size_t connection, Direction direction) {
-  const std::lock_guard lock(mutex_);
-  pair_at(connection).corrupt[index_of(direction)] = true;
+  std::unique_lock lock(mutex_);
+  await_pair(lock, connection).corrupt[index_of(direction)] = true;
 }
 
 void Relay::cut_all_after(std::size_t connection, std::uint64_t bytes) {
@@ -118,6 +118,11 @@ std::uint64_t Relay::passed(std::size_t connection, Direction direction) const {
 
 Relay::Pair& Relay::pair_at(std::size_t index) {
   return *std::next(pairs_.begin(), static_cast<std::ptrdiff_t>(index));
+}
+
+Relay::Pair& Relay::await_pair(std::unique_lock<std::mutex>& lock, std::size_t index) {
+  changed_.wait(lock, [&] { return index < pairs_.size(); });
+  return pair_at(index);
 }
 
 /// The descriptors stay open until the relay's end, for the threads that use them.

@@ -27,7 +27,7 @@ class Relay {
   /// Passes nothing on in this direction, as when a cable is pulled; no end is told.
   void stall(Direction direction);
   void stall();
-  /// Of one connection that there is.
+  /// One connection; waits until it is there, as all do that name one.
   void stall(std::size_t connection);
   /// Goes on where it was stalled; nothing was lost.
   void resume();
@@ -63,6 +63,7 @@ class Relay {
   bool may_pass(const Pair& pair, Direction direction) const;
   void count(Pair& pair, Direction direction, std::size_t bytes);
   Pair& pair_at(std::size_t index);
+  Pair& await_pair(std::unique_lock<std::mutex>& lock, std::size_t index);
   static void reset(Pair& pair);
 
   const std::uint16_t target_port_;

@@ -12,11 +12,11 @@
 namespace vmigrate::peer {
 namespace {
 
-sockaddr_in loopback(std::uint16_t port) {
+sockaddr_in loopback(std::uint16_t port, std::uint8_t last = 1) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + last);
   return address;
 }
 
@@ -46,10 +46,12 @@ std::uint16_t unused_port() {
   return port_of(listen_anywhere());
 }
 
-FileDescriptor connect_to(std::uint16_t port) {
+FileDescriptor connect_to(std::uint16_t port, std::uint8_t from) {
   FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto address = loopback(port);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+  const auto own = loopback(0, from);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&own), sizeof(own)) != 0 ||
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
     socket.reset();
   // What is sent is there at once.
   const int on = 1;

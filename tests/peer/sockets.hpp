@@ -13,8 +13,8 @@ FileDescriptor listen_anywhere(int receive_buffer = 0);
 std::uint16_t port_of(const FileDescriptor& socket);
 /// A port on which nothing listens.
 std::uint16_t unused_port();
-/// Empty when nothing listens there.
-FileDescriptor connect_to(std::uint16_t port);
+/// From 127.0.0.`from`. Empty when nothing listens there.
+FileDescriptor connect_to(std::uint16_t port, std::uint8_t from = 1);
 /// False when the other end has gone.
 bool send_all(const FileDescriptor& socket, ByteView bytes);
 /// What comes until the other end closes.
