@@ -123,7 +123,8 @@ void Doctor::examine_audit_trail(control::DoctorReport& report) {
 void Doctor::examine_hook(control::DoctorReport& report) {
   constexpr auto path = "/etc/libvirt/hooks/qemu.d/vmigrate";
   if (::access(path, X_OK) == 0)
-    return add(report, "start veto", control::DoctorItem::GOOD, fmt::format("{} is in place", path));
+    return add(report, "start veto", control::DoctorItem::GOOD,
+               fmt::format("{} is in place, for a libvirtd that was started or reloaded since", path));
   add(report, "start veto", control::DoctorItem::WARNING,
       "nothing keeps libvirt from starting a VM here, by autostart say, that was handed over to another host",
       "vmigrate doctor --fix, as root");

@@ -170,6 +170,9 @@ class FailingHypervisor : public hypervisor::Hypervisor {
     events.failed = told_at(point_, "failed", std::move(events.failed));
     return real_.begin_incoming(options, std::move(events));
   }
+  Result<> warn_people(const VmId& vm, const std::string& warning) override {
+    return real_.warn_people(vm, warning);
+  }
   Result<> resume(const VmId& vm) override { return real_.resume(vm); }
   Result<> destroy(const VmId& vm) override { return real_.destroy(vm); }
   Result<> undefine(const VmId& vm) override { return real_.undefine(vm); }

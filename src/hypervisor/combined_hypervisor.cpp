@@ -74,6 +74,10 @@ Result<std::unique_ptr<IncomingMove>> CombinedHypervisor::begin_incoming(const I
   return of(options.domain).begin_incoming(options, std::move(events));
 }
 
+Result<> CombinedHypervisor::warn_people(const VmId& vm, const std::string& warning) {
+  return of(vm).warn_people(vm, warning);
+}
+
 Result<> CombinedHypervisor::resume(const VmId& vm) {
   return of(vm).resume(vm);
 }

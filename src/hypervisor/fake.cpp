@@ -99,6 +99,11 @@ Result<std::unique_ptr<IncomingMove>> FakeHypervisor::begin_incoming(const Incom
   return make_fake_incoming(host_, options, std::move(events));
 }
 
+Result<> FakeHypervisor::warn_people(const VmId&, const std::string& warning) {
+  host_->note(warning.empty() ? "no warning" : "warning: " + warning);
+  return {};
+}
+
 Result<> FakeHypervisor::resume(const VmId& vm) {
   host_->note("resume");
   if (auto passed = host_->script.pass(FakeStep::resume); !passed) return passed;

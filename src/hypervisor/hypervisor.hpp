@@ -138,6 +138,9 @@ class Hypervisor {
   virtual Result<std::unique_ptr<IncomingMove>> begin_incoming(const IncomingOptions& options,
                                                                IncomingEvents events) = 0;
 
+  /// Puts a warning (a few words; none: takes it away) where people see it who would start this VM's vCPUs by
+  /// hand. Not possible while a move of it stands.
+  virtual Result<> warn_people(const VmId& vm, const std::string& warning) = 0;
   /// Starts the vCPUs of a stopped VM; success also when they run already.
   virtual Result<> resume(const VmId& vm) = 0;
   /// Ends a VM's process; success also when there is none.

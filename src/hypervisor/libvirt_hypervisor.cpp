@@ -200,6 +200,10 @@ Result<std::unique_ptr<IncomingMove>> LibvirtHypervisor::begin_incoming(const In
   return LibvirtIncomingMove::create(link_, options, std::move(events));
 }
 
+Result<> LibvirtHypervisor::warn_people(const VmId& vm, const std::string& warning) {
+  return link_->warn_people(vm, warning);
+}
+
 Result<> LibvirtHypervisor::resume(const VmId& vm) {
   return link_->resume(vm);
 }

@@ -46,6 +46,7 @@ class LibvirtHypervisor : public Hypervisor {
                                                        OutgoingEvents events) override;
   Result<std::unique_ptr<IncomingMove>> begin_incoming(const IncomingOptions& options,
                                                        IncomingEvents events) override;
+  Result<> warn_people(const VmId& vm, const std::string& warning) override;
   Result<> resume(const VmId& vm) override;
   Result<> destroy(const VmId& vm) override;
   Result<> undefine(const VmId& vm) override;

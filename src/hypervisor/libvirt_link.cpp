@@ -1,5 +1,6 @@
 #include "hypervisor/libvirt_link.hpp"
 
+#include <fmt/format.h>
 #include <libvirt/virterror.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,15 @@ bool take_images_back(virDomainPtr domain) {
     changed = ::chown(disk.path.c_str(), owner->user, owner->group) == 0 || changed;
   }
   return changed;
+}
+
+/// A title that says so at its end, or no more.
+std::string with_warning(const std::string& title, const std::string& warning) {
+  constexpr std::string_view begin = "[vmigrate: ";
+  auto own = title.substr(0, title.find(begin));
+  while (own.ends_with(' ')) own.pop_back();
+  if (warning.empty()) return own;
+  return fmt::format("{}{}{}{}]", own, own.empty() ? "" : " ", begin, warning);
 }
 
 /// An arriving VM looks like a paused one, except that libvirt refuses to tell how far it is.
@@ -97,6 +107,22 @@ Result<DomainState> LibvirtLink::state(const VmId& vm) {
   const auto domain = find(vm);
   if (!domain) return fail(domain.error());
   return *domain ? state_of(domain->get()) : DomainState::absent;
+}
+
+Result<> LibvirtLink::warn_people(const VmId& vm, const std::string& warning) {
+  const auto domain = find(vm);
+  if (!domain) return fail(domain.error());
+  if (!*domain) return {};
+  // None is an error to libvirt.
+  const auto before = take_text(::virDomainGetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE, nullptr,
+                                                       VIR_DOMAIN_AFFECT_LIVE));
+  const auto title = with_warning(before, warning);
+  if (title == before) return {};
+  // Of this run of the VM only: its definition is the administrator's.
+  if (::virDomainSetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE, title.empty() ? nullptr : title.c_str(),
+                             nullptr, nullptr, VIR_DOMAIN_AFFECT_LIVE) == 0)
+    return {};
+  return fail(libvirt_error("putting a warning into the VM's title"));
 }
 
 Result<> LibvirtLink::resume(const VmId& vm) {

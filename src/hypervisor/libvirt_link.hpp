@@ -22,6 +22,8 @@ class LibvirtLink {
   /// Nothing when there is no such VM.
   Result<Domain> find(const VmId& vm);
   Result<DomainState> state(const VmId& vm);
+  /// In the VM's title, behind what an administrator has written there.
+  Result<> warn_people(const VmId& vm, const std::string& warning);
   Result<> resume(const VmId& vm);
   Result<> destroy(const VmId& vm);
   Result<> undefine(const VmId& vm);

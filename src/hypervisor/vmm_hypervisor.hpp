@@ -42,6 +42,8 @@ class VmmHypervisor : public Hypervisor {
                                                        OutgoingEvents events) override;
   Result<std::unique_ptr<IncomingMove>> begin_incoming(const IncomingOptions& options,
                                                        IncomingEvents events) override;
+  /// There is no by hand: a VMM asks this daemon whether its VM may run.
+  Result<> warn_people(const VmId&, const std::string&) override { return {}; }
   Result<> resume(const VmId& vm) override;
   Result<> destroy(const VmId& vm) override;
   Result<> undefine(const VmId& vm) override;

@@ -16,8 +16,11 @@
 namespace vmigrate::migration {
 namespace {
 
-// More than a host can usefully move at once; each costs threads and buffers.
-constexpr std::size_t kMostTasks = 64;
+// More than a host can usefully move at once; each costs threads and buffers. Those that leave, and sessions
+// of other hosts, do not take each other's places, nor does one host all those of the others.
+constexpr std::size_t kMostLeaving = 64;
+constexpr std::size_t kMostSessions = 64;
+constexpr std::size_t kMostSessionsOfAHost = 32;
 
 Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
   if (peer == fenced_host) return {};
@@ -109,10 +112,11 @@ Result<MigrationId> Manager::start(const std::string& vm, StartOptions options) 
     const std::lock_guard lock(mutex_);
     if (winding_down_)
       return fail(ErrorCode::refused, fmt::format("migrated on {} is stopping", edges_.host));
-    if (tasks_.size() >= kMostTasks) {
-      return fail(ErrorCode::refused,
-                  fmt::format("{} migrations are under way on {}", tasks_.size(), edges_.host),
-                  "wait for some of them to end");
+    const auto leaving =
+        std::count_if(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.source != nullptr; });
+    if (static_cast<std::size_t>(leaving) >= kMostLeaving) {
+      return fail(ErrorCode::refused, fmt::format("{} VMs are leaving {} already", leaving, edges_.host),
+                  "wait for some of them to have left");
     }
   }
   const auto id = MigrationId::random();
@@ -259,17 +263,13 @@ Result<std::vector<audit::Head>> Manager::audit_heads(const std::string& host) {
 
 void Manager::accept(std::unique_ptr<peer::Session> session) {
   reap();
-  {
-    const std::lock_guard lock(mutex_);
-    if (winding_down_ || tasks_.size() >= kMostTasks) {
-      const std::string why = winding_down_ ? fmt::format("migrated on {} is stopping", edges_.host)
-                                            : fmt::format("{} tasks are under way", tasks_.size());
-      spdlog::warn("a session from {} is turned away: {}", session->peer().host, why);
-      edges_.audit->note(from_peer("connect", "refused", session->peer(), why), audit::Keep::some);
-      return;
-    }
-  }
   const std::string host = session->peer().host;
+  if (auto room = has_room_for(host); !room) {
+    if (edges_.audit->note(from_peer("connect", "refused", session->peer(), room.error().message),
+                           audit::Keep::some))
+      spdlog::warn("a session from {} is turned away: {}", host, room.error().message);
+    return;
+  }
   Task task;
   task.peer = host;
   task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
@@ -278,6 +278,19 @@ void Manager::accept(std::unique_ptr<peer::Session> session) {
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
   // It may have been taken out since it has proved who it is, and before there was a task to be cut off.
   if (!edges_.permission->is_trusted(host)) cut_off(host);
+}
+
+Result<> Manager::has_room_for(const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  if (winding_down_) return fail(ErrorCode::refused, fmt::format("migrated on {} is stopping", edges_.host));
+  const auto sessions = [this](auto counts) {
+    return static_cast<std::size_t>(std::count_if(
+        tasks_.begin(), tasks_.end(), [&](const Task& task) { return task.visitor && counts(task); }));
+  };
+  const auto of_host = sessions([&](const Task& task) { return task.peer == host; });
+  const auto of_all = sessions([](const Task&) { return true; });
+  if (of_host < kMostSessionsOfAHost && of_all < kMostSessions) return {};
+  return fail(ErrorCode::refused, fmt::format("{} has {} sessions here, of {}", host, of_host, of_all));
 }
 
 void Manager::cut_off(const std::string& host) {

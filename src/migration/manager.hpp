@@ -89,6 +89,8 @@ class Manager {
   void release(Task& task);
   void on_source_left(const SourceLeft& left);
   void reap();
+  /// Whether one more session of that host may begin.
+  Result<> has_room_for(const std::string& host);
   std::shared_ptr<SourceMigration> find_source(const MigrationId& migration, std::string* peer);
 
   const Edges edges_;

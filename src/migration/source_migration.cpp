@@ -452,7 +452,9 @@ void SourceMigration::reclaim_here() {
     return retry([this] { reclaim_here(); });
   }
   switch (*state) {
-    case DomainState::running: return apply(source::VmIsBack{});
+    case DomainState::running:
+      warn_no_more();
+      return apply(source::VmIsBack{});
     case DomainState::unknown: return retry([this] { reclaim_here(); });
     case DomainState::paused:
     case DomainState::incoming:
@@ -462,6 +464,7 @@ void SourceMigration::reclaim_here() {
           return retry([this] { reclaim_here(); });
         }
       }
+      warn_no_more();
       return apply(source::VmIsBack{});
     case DomainState::absent:
     case DomainState::shut_off:

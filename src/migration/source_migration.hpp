@@ -118,6 +118,8 @@ class SourceMigration {
   void enter(Phase phase);
   void show_state();
   void doubt(Error why);
+  void warn_people();
+  void warn_no_more();
   void give_up(Error why);
   void conclude();
   void end(Phase phase);
@@ -143,6 +145,7 @@ class SourceMigration {
   LinkStalls link_stalls_;
   bool window_shortened_ = false;  ///< the VM was seen to stand still
   bool verdict_seen_ = false;
+  bool warned_ = false;    ///< by a note at the VM itself
   bool resolved_ = false;  ///< an administrator has decided that the VM runs here
   bool observing_ended_ = false;
 

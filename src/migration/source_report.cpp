@@ -63,12 +63,31 @@ void SourceMigration::show_state() {
   }
 }
 
+/// libvirt itself keeps people from resuming the VM only as long as the call stands in which it moves.
+void SourceMigration::warn_people() {
+  if (warned_ || move_ || !std::holds_alternative<source::Relinquished>(state_)) return;
+  const auto warned =
+      hypervisor().warn_people(record_.vm, fmt::format("do not resume, {} may run it", record_.peer));
+  if (!warned) spdlog::warn("{}: nobody is warned of resuming it by hand: {}", label(), warned.error().message);
+  warned_ = warned.has_value();
+}
+
+void SourceMigration::warn_no_more() {
+  // An earlier life of this daemon may have warned.
+  if (!warned_ && !recovered_) return;
+  if (auto taken = hypervisor().warn_people(record_.vm, ""); !taken)
+    spdlog::warn("{}: the warning stays in the VM's title: {}", label(), taken.error().message);
+  warned_ = false;
+}
+
 void SourceMigration::doubt(Error why) {
   // It is asked about again and again; the answer is news only when it changes.
-  if (report_.phase == Phase::needs_attention && report_.error == why) return;
-  spdlog::error("{}: needs attention: {}", label(), why.message);
-  report_.error = std::move(why);
-  enter(Phase::needs_attention);
+  if (report_.phase != Phase::needs_attention || report_.error != why) {
+    spdlog::error("{}: needs attention: {}", label(), why.message);
+    report_.error = std::move(why);
+    enter(Phase::needs_attention);
+  }
+  warn_people();
 }
 
 void SourceMigration::give_up(Error why) {

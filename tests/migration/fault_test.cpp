@@ -324,6 +324,25 @@ TEST_F(Scenario, AnAdministratorDecidesWhatTwoHostsCannot) {
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
 }
 
+TEST_F(Scenario, WhoeverCouldResumeItByHandIsWarnedAtTheVmItself) {
+  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
+  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  a.await("doubt", doubted);
+  a.kill_daemon();
+  // So far the hypervisor's own move has kept everybody from it.
+  const auto is_warned = "hosta: warning: do not resume, hostb may run it";
+  EXPECT_EQ(world->position(is_warned), world->log().size());
+  a.forget();
+  a.start_daemon();
+  a.await("doubt", doubted);
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  a.await_end(id);
+  EXPECT_LT(world->position(is_warned), world->position("hosta: resume"));
+  EXPECT_LT(world->position("hosta: resume"), world->position("hosta: no warning"));
+  EXPECT_LT(world->position("hosta: no warning"), world->log().size());
+}
+
 /// The VM dies at the destination between the commit and its first instruction there.
 class InDoubt : public Scenario {
  protected:

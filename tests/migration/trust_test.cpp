@@ -69,6 +69,36 @@ TEST_F(Scenario, AVmThatWasHandedOverIsNotTakenBackBecauseTrustHasEnded) {
   EXPECT_LE(world->most_running_at_once(web1.id), 1U);
 }
 
+// --- A host that is trusted and has gone bad
+
+class SilentHost : public Scenario {
+ protected:
+  /// A host that is trusted opens sessions with hostb, and says nothing in them.
+  void open_sessions(const std::string& host, int count) {
+    const auto dialer = network.dialer(host);
+    for (int i = 0; i < count; ++i) {
+      auto session = dialer->dial("hostb");
+      ASSERT_TRUE(session);
+      (*session)->start({.message = [](peer::Lane, const ByteBuffer&) {}, .closed = [](const Error&) {}});
+      silent_.push_back(std::move(*session));
+    }
+  }
+
+ private:
+  std::vector<std::unique_ptr<peer::Session>> silent_;
+};
+
+TEST_F(SilentHost, DoesNotKeepOthersOut) {
+  open_sessions("hostc", 100);
+  expect_moves(a, b);
+}
+
+TEST_F(SilentHost, DoesNotKeepAVmFromLeaving) {
+  expect_moves(a, b);
+  for (const auto* host : {"hostc", "hostd", "hoste"}) open_sessions(host, 100);
+  expect_moves(b, a);
+}
+
 TEST_F(Scenario, OnlySessionsWithThatHostEnd) {
   a.hypervisor.script().hold(FakeStep::memory);
   const auto id = start(a, b);

@@ -42,6 +42,7 @@ class SimulatedHypervisor : public hypervisor::Hypervisor {
       hypervisor::OutgoingEvents events) override;
   Result<std::unique_ptr<hypervisor::IncomingMove>> begin_incoming(
       const hypervisor::IncomingOptions& options, hypervisor::IncomingEvents events) override;
+  Result<> warn_people(const VmId&, const std::string&) override { return {}; }
   Result<> resume(const VmId& vm) override;
   Result<> destroy(const VmId& vm) override;
   Result<> undefine(const VmId& vm) override;
