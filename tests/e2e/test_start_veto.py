@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 
 import pytest
 from labkit import processes
@@ -91,7 +92,7 @@ def test_a_return_that_a_crash_of_the_host_has_ended_lifts_nothing(lab, add_gues
     guest = add_guest("web1")
     move(lab, "web1", "hosta", "hostb", "--keep-source-definition")
     hooked.virsh("autostart", "web1")
-    lab.link.shape("100mbit")
+    lab.link.shape("20mbit")
     returning = Move(lab, "hostb", "hosta")
     wait_for_phase(lab.host("hostb"), "MEMORY")
     boot_again(hooked)
@@ -102,6 +103,13 @@ def test_a_return_that_a_crash_of_the_host_has_ended_lifts_nothing(lab, add_gues
     hooked.start_daemon()
     move(lab, "web1", "hostb", "hosta")
     is_only_on(lab, guest, "hosta")
+
+
+def test_an_installation_brings_it(lab, tmp_path):
+    subprocess.run(["cmake", "--install", lab.host("hosta").build, "--prefix", "/usr"], check=True, capture_output=True,
+                   env={**os.environ, "DESTDIR": str(tmp_path)})
+    program = os.readlink(tmp_path / "etc/libvirt/hooks/qemu.d/vmigrate")
+    assert os.access(tmp_path / program.lstrip("/"), os.X_OK)
 
 
 def test_others_are_started_and_moved_as_ever(lab, add_guest, hooked):
