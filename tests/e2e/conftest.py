@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from labkit import Lab  # noqa: E402
 
 from moving import GUEST  # noqa: E402
+from vmms import MicroVm  # noqa: E402
 
 
 # Below the lab's folder, and how many lines of their ends say what has happened.
@@ -47,6 +48,22 @@ def guest(lab):
     made = lab.add_guest(GUEST)
     yield made
     lab.remove_guest(GUEST)
+
+
+@pytest.fixture
+def add_vm(lab):
+    """A VM of vmigrate-microvm that checks its memory."""
+    made = []
+
+    def add(name, *arguments, **settings):
+        made.append(MicroVm(lab, name, "memory_checker", *arguments, **settings))
+        made[-1].await_line("filled")
+        made[-1].watch()
+        return made[-1]
+
+    yield add
+    for vm in made:
+        vm.remove()
 
 
 @pytest.fixture

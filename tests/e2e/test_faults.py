@@ -5,16 +5,19 @@ afterwards follows from docs/protocol.md. In every case never two copies, nothin
 import json
 import os
 import subprocess
+import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
+import journals
 import pytest
-from labkit import processes
+from labkit import network, processes
 from labkit.clients import ForkMonitor
+from labkit.host import PORT
 
 from moving import GUEST
 
-# Slow enough that a step can be caught in the memory phase (some 130 MB on the wire), and that it comes to an end.
-SLOW = "300mbit"
 PATIENCE = 60
 
 
@@ -87,6 +90,11 @@ def nothing_left(lab, guest, name):
         processes.wait_until(lambda: len(host.qemus()) == (host.name == name), PATIENCE, f"{host.name}'s QEMUs to be gone")
         assert (GUEST in host.domains()) == (host.name == name), host.domains()
         await_no_folders(host)
+    journals.tell_one_story(lab, id_of(lab.host(name)))
+
+
+def id_of(host):
+    return host.virsh("domuuid", GUEST).stdout.strip()
 
 
 @pytest.fixture
@@ -131,6 +139,7 @@ def is_good_on(lab, guest, name):
         assert move.wait() == 0, move.said
     runs_only_on(lab, guest, "hosta")
     is_whole(guest)
+    journals.are_closed(lab, id_of(lab.host("hosta")), "hosta")
 
 
 def wait_for_end(lab):
@@ -141,8 +150,13 @@ def wait_for_end(lab):
 
 # -- Daemons die
 
+def title_of(host):
+    return host.virsh("desc", GUEST, "--live", "--title").stdout.strip()
+
+
 def test_both_daemons_die_behind_the_promise(world, guest):
     source, destination = world.host("hosta"), world.host("hostb")
+    source.virsh("desc", GUEST, "--live", "--title", "Web server")
     restart(source, {"VMIGRATE_FAILPOINT": "kill:after:relinquished"})
     move = Move(world)
     processes.wait_until(is_dead(source), PATIENCE, "the failpoint")
@@ -151,8 +165,12 @@ def test_both_daemons_die_behind_the_promise(world, guest):
     assert not guest.running_on
     source.start_daemon()
     wait_for_phase(source, "NEEDS_ATTENTION")
+    # libvirt would let anybody resume it now.
+    warned = "Web server [vmigrate: do not resume, hostb may run it]"
+    processes.wait_until(lambda: title_of(source) == warned, PATIENCE, "the warning")
     assert not guest.running_on
     destination.start_daemon()
+    processes.wait_until(lambda: title_of(source) == "Web server", PATIENCE, "the end of the warning")
     is_good_on(world, guest, "hosta")
 
 
@@ -175,20 +193,45 @@ def patient(world):
 
 @pytest.mark.parametrize("seconds, one_way", [(10, None), (10, "hosta"), (10, "hostb"), (50, None)])
 def test_a_cut_is_a_stall(patient, guest, seconds, one_way):
-    patient.link.shape(SLOW)
+    # Until it is cut.
+    patient.link.shape("20mbit")
     source = patient.host("hosta")
     move = Move(patient)
     wait_for_phase(source, "MEMORY")
     patient.link.cut(one_way)
     begun = time.monotonic()
     processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE, "the stall to be seen")
-    time.sleep(begun + seconds - time.monotonic())  # how long the cut lasts
+    patient.link.shape(None)
+    time.sleep(max(0, begun + seconds - time.monotonic()))  # how long the cut lasts
     assert [host.name for host in guest.running_on] == ["hosta"]
     patient.link.heal()
     assert move.wait() == 0, move.said
     assert LINK_LOST in move.said
     receipt = status(source, "show", GUEST)["receipt"]
     assert receipt["link_stalls"] == 1 and receipt["link_stalled_ms"] >= (seconds - 6) * 1000, receipt
+    is_good_on(patient, guest, "hostb")
+
+
+def give_address(host, address):
+    """In place of the one that it has between the two hosts."""
+    host.run("ip", "address", "flush", "dev", network.MIGRATION, "scope", "global")
+    host.run("ip", "address", "add", f"{address}/24", "dev", network.MIGRATION)
+
+
+def test_an_address_that_changes_is_a_stall(patient, guest):
+    source = patient.host("hosta")
+    patient.link.shape("20mbit")
+    move = Move(patient)
+    wait_for_phase(source, "MEMORY")
+    give_address(source, "10.77.0.11")
+    try:
+        processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE,
+                             "the stall to be seen")
+        patient.link.shape(None)
+        assert move.wait() == 0, move.said
+        assert status(source, "show", GUEST)["receipt"]["link_stalls"] == 1
+    finally:
+        give_address(source, source.address)
     is_good_on(patient, guest, "hostb")
 
 
@@ -210,6 +253,53 @@ def test_a_cut_while_the_vm_stands_still(world, guest, seconds):
     world.link.heal()
     assert move.wait() == 0, move.said
     is_good_on(world, guest, "hostb")
+
+
+STRANGER = "10.77.0.66"
+
+
+@contextmanager
+def flood(source, destination):
+    """By somebody on the source's network, until the block ends; what comes of it is in the list then."""
+    source.run("ip", "address", "add", f"{STRANGER}/24", "dev", network.MIGRATION)
+    command = source.inside(sys.executable, Path(__file__).with_name("flood.py"), STRANGER, destination.address, PORT)
+    counted = []
+    try:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+            yield counted
+            said, _ = stranger.communicate()
+        counted += [float(word) for word in said.split()]
+    finally:
+        source.run("ip", "address", "delete", f"{STRANGER}/24", "dev", network.MIGRATION)
+
+
+def test_a_flood_of_strangers_does_not_keep_the_two_apart(patient, guest, record_property):
+    """Not even a link that breaks, so that all connections have to be made again."""
+    source, destination = patient.host("hosta"), patient.host("hostb")
+    log = destination.daemon_log
+    logged = log.read_text(encoding="utf-8").count("turned away")
+    patient.link.shape("20mbit")
+    with flood(source, destination) as counted:
+        move = Move(patient)
+        wait_for_phase(source, "MEMORY")
+        patient.link.cut()
+        processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE,
+                             "the stall to be seen")
+        patient.link.shape(None)
+        patient.link.heal()
+        assert move.wait() == 0, move.said
+        assert LINK_LOST in move.said
+        # And sessions that begin.
+        back = Move(patient, "hostb", "hosta")
+        assert back.wait() == 0, back.said
+        again = Move(patient)
+        assert again.wait() == 0, again.said
+    connections, seconds = counted
+    record_property("connections a second", connections / seconds)
+    assert connections > 5000
+    # Who reads the log is not flooded either.
+    assert 0 < log.read_text(encoding="utf-8").count("turned away") - logged < 100
+    is_good_on(patient, guest, "hostb")
 
 
 # -- Cancel

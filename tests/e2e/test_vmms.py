@@ -10,10 +10,10 @@ from labkit.lab import has_kvm
 
 from moving import is_only_on, move, vmigrate
 from test_faults import PATIENCE, Move, cancel, restart, status, wait_for_phase
-from vmms import MicroVm, stand_by, started_processes, vms
+from vmms import stand_by, started_processes, vms
 
 pytestmark = pytest.mark.skipif(not has_kvm(), reason="/dev/kvm cannot be opened here")
-DONE, FAILED, NOT_FOUND, REFUSED, CANCELLED, NOT_CONVERGING = 0, 1, 3, 4, 6, 7
+DONE, FAILED, NOT_FOUND, REFUSED, CANCELLED = 0, 1, 3, 4, 6
 THERE_AND_BACK = (("hosta", "hostb"), ("hostb", "hosta"))
 # 8 MiB of guest memory, in about four seconds.
 SLOWLY = ("--bandwidth", "16Mbit")
@@ -22,21 +22,6 @@ SLOWLY = ("--bandwidth", "16Mbit")
 @pytest.fixture(scope="module", autouse=True)
 def standby(lab):
     stand_by(lab)
-
-
-@pytest.fixture
-def add_vm(lab):
-    made = []
-
-    def add(name, *arguments, **settings):
-        made.append(MicroVm(lab, name, "memory_checker", *arguments, **settings))
-        made[-1].await_line("filled")
-        made[-1].watch()
-        return made[-1]
-
-    yield add
-    for vm in made:
-        vm.remove()
 
 
 # -- Moves
@@ -97,42 +82,6 @@ def test_the_daemons_come_and_go(lab, add_vm):
         for source, destination in THERE_AND_BACK:
             move(lab, "tiny", source, destination)
     vm.is_only_on("hosta")
-    assert vm.scan()["bad"] == 0
-    assert not vm.forks()
-
-
-# -- Memory that changes too fast
-
-# 4 MB a second, and guests that write 16.
-TOO_FAST = ("--bandwidth", "32Mbit", "--max-pause", "50ms")
-PAGES_A_SECOND = 4000
-# Of which pages are written in proportion to how long it runs.
-LOSES_TIME = 0x80000000
-
-
-def test_a_guest_that_writes_faster_than_the_link_is_left_alone(lab, add_vm):
-    vm = add_vm("web1", 1024, LOSES_TIME | PAGES_A_SECOND)
-    answer = vmigrate(lab.host("hosta"), "start", "web1", "hostb", *TOO_FAST)
-    assert answer.returncode == NOT_CONVERGING, answer.stderr
-    assert "now: web1 runs on hosta" in answer.stderr
-    vm.is_only_on("hosta")
-    assert vm.scan()["bad"] == 0
-    assert not vm.forks()
-
-
-def test_or_it_is_paused_for_as_long_as_it_takes(lab, add_vm):
-    vm = add_vm("web1", 1024, PAGES_A_SECOND)
-    move(lab, "web1", "hosta", "hostb", *TOO_FAST, "--finish-by", "3s", "--on-stall", "pause")
-    vm.is_only_on("hostb")
-    assert vm.scan()["bad"] == 0
-    assert not vm.forks()
-
-
-def test_or_converges_where_it_may_be_slowed(lab, add_vm):
-    vm = add_vm("web1", 1024, LOSES_TIME | PAGES_A_SECOND // 2)
-    receipt = move(lab, "web1", "hosta", "hostb", *TOO_FAST, "--max-slowdown", "80%")
-    assert 10 <= receipt["slowdown_percent"] <= 80
-    vm.is_only_on("hostb")
     assert vm.scan()["bad"] == 0
     assert not vm.forks()
 

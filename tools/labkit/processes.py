@@ -8,9 +8,14 @@ import time
 from .errors import LabError
 
 
+# Seconds. A command that hangs is told of, and does not hang who waits for it.
+NEVER_LASTS = 600
+
+
 def run(*arguments, check=True, **options):
     """Runs to the end with output captured as text; a failure is told with all that the command said."""
     arguments = [str(argument) for argument in arguments]
+    options.setdefault("timeout", NEVER_LASTS)
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, **options)
     if check and result.returncode != 0:
         said = (result.stderr.strip() or result.stdout.strip())
