@@ -69,13 +69,13 @@ void append(std::vector<Finding>& findings, Findings more) {
   findings.insert(findings.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }
 
-/// Withdraws a VM's tokens from libvirt's event thread when their time is over.
+/// Withdraws a check's tokens from libvirt's event thread when their time is over.
 struct TokenTimer {
   std::weak_ptr<StorageTokens> tokens;
-  VmId vm;
+  std::vector<Disk> disks;
   static void fire(int timer, void* opaque) {
     const auto* self = static_cast<TokenTimer*>(opaque);
-    if (const auto tokens = self->tokens.lock()) tokens->withdraw(self->vm);
+    if (const auto tokens = self->tokens.lock()) tokens->withdraw(self->disks);
     ::virEventRemoveTimeout(timer);
   }
   static void free(void* opaque) { delete static_cast<TokenTimer*>(opaque); }
@@ -163,12 +163,12 @@ Result<std::vector<Finding>> LibvirtHypervisor::check_outgoing(const DomainDescr
     if (!emulation) return fail(emulation.error());
     append(findings, *emulation);
   }
-  if (const auto published = tokens_->publish(domain.id, domain.disks); !published) {
+  if (const auto published = tokens_->publish(domain.disks); !published) {
     findings.push_back({ErrorCode::refused,
                         "the storage cannot be proved to be shared: " + published.error().message,
                         "let root write to the folder of the VM's images"});
   }
-  ::virEventAddTimeout(kTokenMilliseconds, &TokenTimer::fire, new TokenTimer{tokens_, domain.id},
+  ::virEventAddTimeout(kTokenMilliseconds, &TokenTimer::fire, new TokenTimer{tokens_, domain.disks},
                        &TokenTimer::free);
   return findings;
 }
@@ -191,7 +191,7 @@ Result<std::vector<Finding>> LibvirtHypervisor::check_incoming(const DomainDescr
 Result<std::unique_ptr<OutgoingMove>> LibvirtHypervisor::begin_outgoing(const DomainDescription& domain,
                                                                         const OutgoingOptions& options,
                                                                         OutgoingEvents events) {
-  tokens_->withdraw(domain.id);
+  tokens_->withdraw(domain.disks);
   return LibvirtOutgoingMove::create(link_, domain, options, std::move(events));
 }
 

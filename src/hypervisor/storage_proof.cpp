@@ -95,6 +95,11 @@ Result<> make_token(const std::string& path) {
   return {};
 }
 
+void remove_token(const std::string& path) {
+  std::error_code ignored;
+  fs::remove(path, ignored);
+}
+
 }  // namespace
 
 std::string make_identity(const Disk& disk) {
@@ -111,30 +116,25 @@ bool sees_same_storage(const Disk& disk) {
 }
 
 StorageTokens::~StorageTokens() {
-  while (!paths_.empty()) withdraw(paths_.begin()->first);
+  for (const auto& [identity, path] : paths_) remove_token(path);
 }
 
-Result<> StorageTokens::publish(const VmId& vm, const std::vector<Disk>& disks) {
-  withdraw(vm);
+Result<> StorageTokens::publish(const std::vector<Disk>& disks) {
   for (const Disk& disk : disks) {
     const auto path = token_path(disk);
     if (!path) continue;
     if (auto made = make_token(*path); !made) return made;
     const std::lock_guard lock(mutex_);
-    paths_[vm].push_back(*path);
+    paths_.emplace(disk.identity, *path);
   }
   return {};
 }
 
-void StorageTokens::withdraw(const VmId& vm) {
+void StorageTokens::withdraw(const std::vector<Disk>& disks) {
   const std::lock_guard lock(mutex_);
-  const auto found = paths_.find(vm);
-  if (found == paths_.end()) return;
-  for (const std::string& path : found->second) {
-    std::error_code ignored;
-    fs::remove(path, ignored);
+  for (const Disk& disk : disks) {
+    if (const auto token = paths_.extract(disk.identity)) remove_token(token.mapped());
   }
-  paths_.erase(found);
 }
 
 }  // namespace vmigrate::hypervisor

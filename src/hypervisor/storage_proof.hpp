@@ -20,8 +20,8 @@ std::string make_identity(const Disk& disk);
 /// peer and is checked before any path is made of it.
 bool sees_same_storage(const Disk& disk);
 
-/// The token files that this host has made. Each goes away when it is withdrawn, when it is older than the
-/// patience of any destination, or with this object. Thread-safe.
+/// The token files that this host has made. Each goes away when it is withdrawn, or with this object; what
+/// others ask about the same VM at the same time, or a minute later, has tokens of its own. Thread-safe.
 class StorageTokens {
  public:
   StorageTokens() = default;
@@ -29,13 +29,13 @@ class StorageTokens {
   StorageTokens(const StorageTokens&) = delete;
   StorageTokens& operator=(const StorageTokens&) = delete;
 
-  /// Makes the tokens for a VM's disks. Those of an earlier call for this VM are withdrawn.
-  Result<> publish(const VmId& vm, const std::vector<Disk>& disks);
-  void withdraw(const VmId& vm);
+  /// Makes tokens for the identities that these disks have been given.
+  Result<> publish(const std::vector<Disk>& disks);
+  void withdraw(const std::vector<Disk>& disks);
 
  private:
   std::mutex mutex_;
-  std::map<VmId, std::vector<std::string>> paths_;
+  std::map<std::string, std::string> paths_;  // by identity
 };
 
 }  // namespace vmigrate::hypervisor

@@ -36,12 +36,11 @@ class StorageProofTest : public testing::Test {
 
   fs::path folder_;
   Disk disk_;
-  VmId vm_ = VmId::random();
   StorageTokens tokens_;
 };
 
 TEST_F(StorageProofTest, SeesItsOwnStorageAndNotACopy) {
-  ASSERT_TRUE(tokens_.publish(vm_, {disk_}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
   EXPECT_TRUE(sees_same_storage(disk_));
   Disk copy = disk_;
   copy.path = (folder_ / "there/web1.img").string();
@@ -50,31 +49,44 @@ TEST_F(StorageProofTest, SeesItsOwnStorageAndNotACopy) {
 
 TEST_F(StorageProofTest, FollowsALinkToTheImage) {
   fs::create_symlink(disk_.path, folder_ / "there/link.img");
-  ASSERT_TRUE(tokens_.publish(vm_, {disk_}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
   Disk linked = disk_;
   linked.path = (folder_ / "there/link.img").string();
   EXPECT_TRUE(sees_same_storage(linked));
 }
 
 TEST_F(StorageProofTest, LeavesNothingBehind) {
-  ASSERT_TRUE(tokens_.publish(vm_, {disk_}));
-  ASSERT_TRUE(tokens_.publish(vm_, {disk_}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
   EXPECT_EQ(files_here(), 2U);
-  tokens_.withdraw(vm_);
+  tokens_.withdraw({disk_});
   EXPECT_EQ(files_here(), 1U);
   EXPECT_FALSE(sees_same_storage(disk_));
   {
     StorageTokens others;
-    ASSERT_TRUE(others.publish(vm_, {disk_}));
+    ASSERT_TRUE(others.publish({disk_}));
   }
   EXPECT_EQ(files_here(), 1U);
+}
+
+// A minute ago somebody has asked whether it could move; now it does, and the time of what was made then is
+// over.
+TEST_F(StorageProofTest, ATokenOutlivesThoseOfEarlierChecks) {
+  Disk earlier = disk_;
+  earlier.identity = make_identity(disk_);
+  ASSERT_TRUE(tokens_.publish({earlier}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
+  EXPECT_TRUE(sees_same_storage(earlier));
+  tokens_.withdraw({earlier});
+  EXPECT_FALSE(sees_same_storage(earlier));
+  EXPECT_TRUE(sees_same_storage(disk_));
 }
 
 TEST_F(StorageProofTest, SweepsWhatACrashLeft) {
   const fs::path stale = folder_ / "here/.vmigrate-0123456789abcdef0123456789abcdef";
   touch(stale);
   fs::last_write_time(stale, fs::file_time_type::clock::now() - std::chrono::hours(2));
-  ASSERT_TRUE(tokens_.publish(vm_, {disk_}));
+  ASSERT_TRUE(tokens_.publish({disk_}));
   EXPECT_FALSE(fs::exists(stale));
 }
 
@@ -84,7 +96,7 @@ TEST_F(StorageProofTest, AnIdentityFromAPeerIsNoPath) {
                                      "file:0123456789abcdef0123456789abcde/"}) {
     disk_.identity = identity;
     EXPECT_FALSE(sees_same_storage(disk_)) << identity;
-    EXPECT_TRUE(tokens_.publish(vm_, {disk_}));
+    EXPECT_TRUE(tokens_.publish({disk_}));
     EXPECT_EQ(files_here(), 2U) << identity;
   }
 }
@@ -92,7 +104,7 @@ TEST_F(StorageProofTest, AnIdentityFromAPeerIsNoPath) {
 TEST_F(StorageProofTest, SaysWhenNoTokenCanBeMade) {
   disk_.path = "/proc/self/status";
   disk_.identity = make_identity(disk_);
-  EXPECT_FALSE(tokens_.publish(vm_, {disk_}));
+  EXPECT_FALSE(tokens_.publish({disk_}));
 }
 
 TEST_F(StorageProofTest, NothingToCompareForNetworkStorage) {
