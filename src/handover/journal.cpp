@@ -31,8 +31,8 @@ std::string_view to_string(Outcome outcome) {
 }
 
 Result<source::State> source_state(const Record& record) {
-  const std::array<source::State, 4> recorded{source::Preparing{}, source::Relinquished{},
-                                              source::Confirmed{}, source::Reclaimed{}};
+  const std::array<source::State, 5> recorded{source::Preparing{}, source::Relinquished{},
+                                              source::Confirmed{}, source::decided(), source::Reclaimed{}};
   for (const auto& state : recorded) {
     if (name(state) == record.state) return state;
   }

@@ -82,10 +82,9 @@ struct WhileRelinquished {
   Step operator()(const Restarted&) const { return stay(state, {ask_destination}); }
   // The destination may still be able to refuse; its verdict tells.
   Step operator()(const CancelRequested&) const { return stay(state, {send_abort}); }
-  Step operator()(const Resolved&) const {
-    return {Reclaiming{{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""}},
-            {answer_not_loaded}};
-  }
+  // Nobody's word but a person's: it has to be on record before the VM runs, or a daemon that is killed in
+  // between would ask the destination again, and believe it.
+  Step operator()(const Resolved&) const { return {decided(), {record, answer_not_loaded}}; }
   // The hypervisor gave up waiting by itself (its daemon died, say). The promise stands.
   Step operator()(const HypervisorEnded&) const { return stay(state); }
   Step operator()(const Failed&) const { return stay(state); }
@@ -132,7 +131,8 @@ struct WhileReclaiming {
   Step operator()(const StreamStarted&) const { return stay(state); }
   Step operator()(const VcpusStopped&) const { return stay(state); }
   Step operator()(const CopyRemoved&) const { return illegal(state); }
-  Step operator()(const JournalFailed&) const { return illegal(state); }
+  // Only a decision is recorded on the way here, and it does not count then.
+  Step operator()(const JournalFailed&) const { return {Relinquished{}, {ask_destination}}; }
   Step operator()(const Resolved&) const { return illegal(state); }
 };
 
@@ -174,6 +174,10 @@ constexpr std::array<std::string_view, 10> kActionNames{
 
 Step step(const State& state, const Event& event) {
   return std::visit(Dispatch{event}, state);
+}
+
+Reclaiming decided() {
+  return {{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""}};
 }
 
 std::string_view name(const State& state) {

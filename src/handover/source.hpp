@@ -109,6 +109,9 @@ struct Step {
 /// One transition. Pure: no clock, no I/O.
 Step step(const State& state, const Event& event);
 
+/// What a decision leads to, and what a record of it means.
+Reclaiming decided();
+
 std::string_view name(const State& state);
 std::string_view name(const Event& event);
 std::string_view name(Action action);

@@ -114,13 +114,14 @@ Result<> LibvirtLink::warn_people(const VmId& vm, const std::string& warning) {
   if (!domain) return fail(domain.error());
   if (!*domain) return {};
   // None is an error to libvirt.
-  const auto before = take_text(::virDomainGetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE, nullptr,
-                                                       VIR_DOMAIN_AFFECT_LIVE));
+  const auto before = take_text(
+      ::virDomainGetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE, nullptr, VIR_DOMAIN_AFFECT_LIVE));
   const auto title = with_warning(before, warning);
   if (title == before) return {};
   // Of this run of the VM only: its definition is the administrator's.
-  if (::virDomainSetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE, title.empty() ? nullptr : title.c_str(),
-                             nullptr, nullptr, VIR_DOMAIN_AFFECT_LIVE) == 0)
+  if (::virDomainSetMetadata(domain->get(), VIR_DOMAIN_METADATA_TITLE,
+                             title.empty() ? nullptr : title.c_str(), nullptr, nullptr,
+                             VIR_DOMAIN_AFFECT_LIVE) == 0)
     return {};
   return fail(libvirt_error("putting a warning into the VM's title"));
 }

@@ -19,7 +19,7 @@ namespace vmigrate::migration {
 struct Timing {
   Milliseconds answer{30'000};     ///< a destination checks an offer: it may have to ask its hypervisor a lot
   Milliseconds question{5'000};    ///< a short question to another daemon
-  Milliseconds retry{1'000};       ///< between two tries of what must succeed in the end
+  Milliseconds retry{1'000};       ///< between two tries of what must succeed in the end, at most
   Milliseconds claim{10'000};      ///< an earlier migration of the same VM clears away what is left of it
   Milliseconds progress{250};      ///< between two progress reports
   Milliseconds decision{15'000};   ///< a destination loads and starts what it has been given

@@ -100,8 +100,9 @@ void SourceMigration::cancel() {
 
 void SourceMigration::resolve() {
   mailbox_->post([this] {
-    resolved_ = resolved_ || std::holds_alternative<source::Relinquished>(state_);
+    const bool decides = std::holds_alternative<source::Relinquished>(state_);
     apply(source::Resolved{});
+    resolved_ = resolved_ || (decides && !std::holds_alternative<source::Relinquished>(state_));
   });
 }
 
@@ -114,6 +115,7 @@ void SourceMigration::run() {
     begun_ = true;
     if (auto state = handover::source_state(record_)) {
       state_ = *state;
+      resolved_ = std::holds_alternative<source::Reclaiming>(state_);
       apply(source::Restarted{});
     } else {
       return doubt(state.error());
@@ -262,7 +264,10 @@ void SourceMigration::apply(const source::Event& event) {
   state_ = result.next;
   show_state();
   for (const auto action : result.actions) {
-    if (auto done = act(action); !done) return apply(source::JournalFailed{done.error()});
+    if (auto done = act(action); !done) {
+      spdlog::error("{}: {}", label(), done.error().message);
+      return apply(source::JournalFailed{done.error()});
+    }
   }
 }
 
@@ -452,9 +457,7 @@ void SourceMigration::reclaim_here() {
     return retry([this] { reclaim_here(); });
   }
   switch (*state) {
-    case DomainState::running:
-      warn_no_more();
-      return apply(source::VmIsBack{});
+    case DomainState::running: warn_no_more(); return apply(source::VmIsBack{});
     case DomainState::unknown: return retry([this] { reclaim_here(); });
     case DomainState::paused:
     case DomainState::incoming:
@@ -519,9 +522,13 @@ void SourceMigration::await_refusal() {
 }
 
 void SourceMigration::retry(std::function<void()> what) {
+  // Soon at first: a destination that has to refuse before it can say so is done with that in a moment.
+  constexpr int kSteps = 10;
   const auto now = edges_.clock.now();
-  retry_at_ = last_try_ ? std::max(now, *last_try_ + edges_.timing.retry) : now;
+  retry_at_ = last_try_ ? std::max(now, *last_try_ + pause_before_retry_) : now;
   last_try_ = retry_at_;
+  pause_before_retry_ =
+      std::min(edges_.timing.retry, std::max(edges_.timing.retry / kSteps, 2 * pause_before_retry_));
   retry_ = std::move(what);
 }
 

@@ -168,6 +168,7 @@ class SourceMigration {
   std::optional<MonotonicTime> runs_there_;
   std::optional<MonotonicTime> retry_at_;
   std::optional<MonotonicTime> last_try_;
+  Milliseconds pause_before_retry_{0};
   std::function<void()> retry_;
 
   // In this order: each uses what stands above it, and is gone before it.

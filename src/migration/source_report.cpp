@@ -68,7 +68,8 @@ void SourceMigration::warn_people() {
   if (warned_ || move_ || !std::holds_alternative<source::Relinquished>(state_)) return;
   const auto warned =
       hypervisor().warn_people(record_.vm, fmt::format("do not resume, {} may run it", record_.peer));
-  if (!warned) spdlog::warn("{}: nobody is warned of resuming it by hand: {}", label(), warned.error().message);
+  if (!warned)
+    spdlog::warn("{}: nobody is warned of resuming it by hand: {}", label(), warned.error().message);
   warned_ = warned.has_value();
 }
 

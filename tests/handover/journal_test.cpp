@@ -161,7 +161,7 @@ TEST_F(JournalTest, AnOlderOneIsGoneOnWith) {
 
 TEST_F(JournalTest, ListsWhatIsLeftToDo) {
   auto journal = open();
-  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
+  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaiming", "reclaimed"}) {
     ASSERT_TRUE(journal->write(sample(state)));
   }
   for (const char* state : {"reserved", "started", "running", "done", "refusing", "refused", "in doubt"}) {
@@ -171,12 +171,12 @@ TEST_F(JournalTest, ListsWhatIsLeftToDo) {
   const auto unfinished = journal->unfinished();
   ASSERT_TRUE(unfinished);
   for (const auto& record : *unfinished) left.push_back(record.state);
-  EXPECT_EQ(left, (std::vector<std::string>{"preparing", "relinquished", "reserved", "started", "refusing",
-                                            "in doubt"}));
+  EXPECT_EQ(left, (std::vector<std::string>{"preparing", "relinquished", "reclaiming", "reserved", "started",
+                                            "refusing", "in doubt"}));
 }
 
 TEST_F(JournalTest, EveryRecordedStateIsReadBackAsItself) {
-  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaimed"}) {
+  for (const char* state : {"preparing", "relinquished", "confirmed", "reclaiming", "reclaimed"}) {
     EXPECT_EQ(name(*source_state(sample(state))), state);
   }
   for (const char* state : {"reserved", "started", "running", "done", "refusing", "refused", "in doubt"}) {

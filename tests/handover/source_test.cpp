@@ -81,7 +81,7 @@ TEST(SourceMachine, EveryTransitionThereIs) {
         EXPECT_THAT(result.actions, IsEmpty());
       } else if (from != to) {
         static const std::set<std::pair<std::size_t, std::size_t>> kEdges{
-            {0, 1}, {1, 2}, {1, 3}, {2, 3}, {3, 4}, {4, 5}, {0, 6}, {1, 6}, {2, 6}, {3, 6}, {6, 7}};
+            {0, 1}, {1, 2}, {1, 3}, {2, 3}, {3, 4}, {4, 5}, {0, 6}, {1, 6}, {2, 6}, {3, 6}, {6, 3}, {6, 7}};
         EXPECT_TRUE(kEdges.contains({from, to})) << name(result.next);
       }
     }
@@ -112,6 +112,16 @@ TEST(SourceMachine, ARelinquishedVmComesBackOnlyByRefusalByAPersonOrIfThePromise
     EXPECT_FALSE(has(result, abort_hypervisor));
     EXPECT_FALSE(has(result, reclaim));
   }
+}
+
+TEST(SourceMachine, ADecisionIsOnRecordBeforeTheVmComesBackAndDoesNotCountOtherwise) {
+  const Step decided = step(Relinquished{}, Resolved{});
+  EXPECT_TRUE(is<Reclaiming>(decided.next));
+  EXPECT_THAT(decided.actions, ElementsAre(record, answer_not_loaded));
+  const Step unwritten = step(decided.next, JournalFailed{kWhy});
+  EXPECT_TRUE(is<Relinquished>(unwritten.next));
+  EXPECT_THAT(unwritten.actions, ElementsAre(ask_destination));
+  EXPECT_THAT(step(decided.next, Restarted{}).actions, ElementsAre(reclaim));
 }
 
 TEST(SourceMachine, TheCopyHereGoesOnlyWhenTheDestinationRunsIt) {

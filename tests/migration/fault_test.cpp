@@ -324,6 +324,38 @@ TEST_F(Scenario, AnAdministratorDecidesWhatTwoHostsCannot) {
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
 }
 
+TEST_F(Scenario, ADecisionOutlivesTheDaemonThatHeardIt) {
+  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
+  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  a.await("doubt", doubted);
+  a.journal->fail_at("reclaimed");
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  a.await_end(id);
+  a.kill_daemon();
+  a.journal->fail_at("");
+  a.forget();
+  a.start_daemon();
+  // Without another word from hostb, which cannot be asked, or from a person.
+  EXPECT_EQ(a.await_end(id).vm_runs_on, "hosta");
+  EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
+}
+
+TEST_F(Scenario, ADecisionThatCannotBeWrittenDoesNotCount) {
+  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  a.await("doubt", [](const Report& report) { return report.phase == Phase::needs_attention; });
+  a.forget();
+  a.journal->fail_at("reclaiming");
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  a.await("doubt again", [](const Report& report) { return report.phase == Phase::needs_attention; });
+  EXPECT_TRUE(world->running_on(web1.id).empty());
+  a.journal->fail_at("");
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
+}
+
 TEST_F(Scenario, WhoeverCouldResumeItByHandIsWarnedAtTheVmItself) {
   const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
   network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));

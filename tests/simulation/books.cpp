@@ -19,7 +19,9 @@ bool may_follow(Role role, const std::string& before, const std::string& after) 
                                                                      {"preparing", "relinquished"},
                                                                      {"preparing", "reclaimed"},
                                                                      {"relinquished", "confirmed"},
-                                                                     {"relinquished", "reclaimed"}};
+                                                                     {"relinquished", "reclaimed"},
+                                                                     {"relinquished", "reclaiming"},
+                                                                     {"reclaiming", "reclaimed"}};
   static const std::set<std::pair<std::string, std::string>> kDestination{
       {"", "reserved"},
       {"reserved", "started"},
