@@ -6,6 +6,7 @@ from collections import namedtuple
 from labkit import processes
 
 PATIENCE = 60
+# Each host counts epochs of its own.
 Row = namedtuple("Row", "migration role epoch state")
 ROLES = {1: "source", 2: "destination"}
 # Inside the host: some tests put another folder in the journal's place there.
@@ -42,14 +43,13 @@ def tell_one_story(lab, vm_id):
 
 
 def are_closed(lab, vm_id, owner):
-    """Nothing is left to be done, and by the newest migration the VM is the owner's."""
+    """Nothing is left to be done, and by the newest migration, of which both have a record, the VM is the owner's."""
     def newest():
-        rows = {name: rows_of(host, vm_id) for name, host in lab.hosts.items()}
-        epoch = max(row.epoch for of_host in rows.values() for row in of_host)
-        return {name: [row.state for row in of_host if row.epoch == epoch] for name, of_host in rows.items()}
+        return {name: max(rows_of(host, vm_id), key=lambda row: row.epoch) for name, host in lab.hosts.items()}
 
     # The destination's last word is written behind the source's.
-    processes.wait_until(lambda: all(state in HAS_ENDED for states in newest().values() for state in states), PATIENCE,
+    processes.wait_until(lambda: all(row.state in HAS_ENDED for row in newest().values()), PATIENCE,
                          "the journals to be closed")
-    owners = [name for name, states in newest().items() if {"reclaimed", "running", "done"} & set(states)]
-    assert owners == [owner], newest()
+    rows = newest()
+    assert len({row.migration for row in rows.values()}) == 1, rows
+    assert [name for name, row in rows.items() if row.state in ("reclaimed", "running", "done")] == [owner], rows
