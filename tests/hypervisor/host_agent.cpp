@@ -216,7 +216,8 @@ void Agent::check(const std::string& name) {
 }
 
 void Agent::begin_outgoing(const std::string& name, bool keep) {
-  domain_ = hypervisor_.describe(name).value();
+  // As the daemon does, which moves what it has checked: the proof of its storage goes with that.
+  if (domain_.name != name) domain_ = hypervisor_.describe(name).value();
   OutgoingOptions options;
   options.runtime_directory = runtime_;
   options.keep_source_definition = keep;
