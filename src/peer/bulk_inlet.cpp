@@ -69,6 +69,7 @@ Result<> BulkInlet::receive() {
     if (auto filled = read(total); !filled) return filled;
     if (auto taken = terms_.take_end(take_number(total)); !taken) return taken;
     ended_ = true;
+    terms_.reconnector.ended(number_);
   }
   ++received_;
   not_said_ += size;
@@ -83,7 +84,7 @@ Result<> BulkInlet::receive_chunk(std::uint64_t number, std::size_t size) {
     if (auto said = say_received(); !said) return said;
   }
   // The other end could not be heard meanwhile.
-  last_heard_ = Clock::now();
+  note_heard(Clock::now());
   ByteBuffer bytes(size);
   if (auto filled = read(bytes); !filled) {
     terms_.give_back(size);
@@ -104,9 +105,14 @@ Result<> BulkInlet::read(std::span<std::byte> bytes) {
   return {};
 }
 
+void BulkInlet::note_heard(MonotonicTime now) {
+  last_heard_ = now;
+  terms_.reconnector.heard(number_);
+}
+
 Result<> BulkInlet::wait_for_bytes() {
   const auto now = Clock::now();
-  if (std::exchange(heard_, false)) last_heard_ = now;
+  if (std::exchange(heard_, false)) note_heard(now);
   const auto silent = last_heard_ + terms_.patience.silence;
   if (now >= silent) {
     return lose({ErrorCode::unreachable,

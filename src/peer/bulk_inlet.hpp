@@ -38,6 +38,7 @@ class BulkInlet {
   Result<> receive();
   Result<> receive_chunk(std::uint64_t number, std::size_t size);
   Result<> read(std::span<std::byte> bytes);
+  void note_heard(MonotonicTime now);
   Result<> wait_for_bytes();
   Result<> say_received();
   tl::unexpected<Error> lose(const Error& why);

@@ -20,8 +20,10 @@ Result<> BulkOutlet::run() {
     if (going) break;
     if (std::exchange(lost_, false)) going = adopt(terms_.reconnector.reconnect(number_, 0, going.error()));
   }
-  if (going) connection_.stream().say_goodbye();
-  return going;
+  if (!going) return going;
+  terms_.reconnector.ended(number_);
+  connection_.stream().say_goodbye();
+  return {};
 }
 
 /// The connection, from where the other end is.
@@ -139,6 +141,7 @@ Result<> BulkOutlet::hear() {
     if (!count) return lose(count.error());
     if (*count == 0) return {};
     last_heard_ = Clock::now();
+    terms_.reconnector.heard(number_);
     word_size_ += *count;
     if (word_size_ < word_.size()) continue;
     word_size_ = 0;

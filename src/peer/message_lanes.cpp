@@ -137,6 +137,7 @@ Result<> MessageLanes::take_in() {
     if (!count) return lose(count.error());
     if (*count == 0) return {};
     last_heard_ = Clock::now();
+    reconnector_->heard(0);
     if (said_farewell_) continue;
     reader_.add(ByteView(record.data(), *count));
     for (;;) {

@@ -51,6 +51,7 @@ bool Reconnector::may_wait(std::optional<MonotonicTime> lost) {
 Result<Joined> Reconnector::connect(int connection) {
   if (is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   auto joined = join(connection, 0, std::nullopt);
+  if (joined) came(connection);
   if (joined || joined.error().code == ErrorCode::not_allowed) return joined;
   return reconnect(connection, 0, joined.error());
 }
@@ -64,9 +65,9 @@ Result<Joined> Reconnector::reconnect(int connection, std::uint64_t received, co
     const std::lock_guard lock(mutex_);
     if (closed_ || window_ == Milliseconds(0)) return fail(why);
   }
-  begin_stall(why);
+  lose(connection, why);
   auto joined = join_again(connection, received, why);
-  end_stall(joined.has_value());
+  if (joined) came(connection);
   return joined;
 }
 
@@ -92,14 +93,32 @@ Result<Joined> Reconnector::join_again(int connection, std::uint64_t received, c
   }
 }
 
-void Reconnector::begin_stall(const Error& why) {
+void Reconnector::heard(int connection) {
+  if (!waits_for_word_.load(std::memory_order_relaxed)) return;
   const std::lock_guard lock(mutex_);
-  if (lost_++ == 0 && stalled_) stalled_(why);
+  go_on_if(outage_.heard(connection));
 }
 
-void Reconnector::end_stall(bool back) {
+void Reconnector::ended(int connection) {
   const std::lock_guard lock(mutex_);
-  if (--lost_ == 0 && back && stalled_) stalled_(std::nullopt);
+  go_on_if(outage_.ended(connection));
+}
+
+void Reconnector::came(int connection) {
+  const std::lock_guard lock(mutex_);
+  go_on_if(outage_.came(connection));
+}
+
+void Reconnector::lose(int connection, const Error& why) {
+  const std::lock_guard lock(mutex_);
+  if (outage_.lost(connection) && stalled_) stalled_(why);
+  waits_for_word_ = outage_.waits_for_word();
+}
+
+/// With the mutex held.
+void Reconnector::go_on_if(bool over) {
+  waits_for_word_ = outage_.waits_for_word();
+  if (over && stalled_) stalled_(std::nullopt);
 }
 
 }  // namespace vmigrate::peer

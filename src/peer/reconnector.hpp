@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -9,6 +10,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/units.hpp"
+#include "peer/outage.hpp"
 #include "peer/tls_stream.hpp"
 
 namespace vmigrate::peer {
@@ -20,7 +22,8 @@ struct Joined {
 };
 
 /// What a connection that does not come back is reported as. What the other end has sent may make no sense;
-/// whatever else it was, a refusal to go on with a session that has gone say, the other end cannot be reached.
+/// whatever else it was, a refusal to go on with a session that has gone say, the other end cannot be
+/// reached.
 inline ErrorCode code_of_loss(const Error& why) {
   return why.code == ErrorCode::refused ? ErrorCode::refused : ErrorCode::unreachable;
 }
@@ -36,8 +39,8 @@ class Reconnector {
 
   /// How long a connection may be lost; none at first. Counts from the loss, or from now if that is later.
   void set_window(Milliseconds window);
-  /// Called when connections are being tried again, and why; with nothing once all are back. From any of the
-  /// session's threads, one at a time; must not block.
+  /// Called when connections are being tried again, and why; with nothing once the outage is over. From any
+  /// of the session's threads, one at a time; must not block.
   void on_stall(std::function<void(const std::optional<Error>&)> stalled);
   /// Lets go of all who wait, now and later.
   void close();
@@ -50,6 +53,10 @@ class Reconnector {
   Result<Joined> reconnect(int connection, std::uint64_t received, const Error& why);
   /// If it should come back, though nothing is missed: nobody is told, and there is no window.
   Result<Joined> linger(int connection, std::uint64_t received);
+  /// The other end has said something on it.
+  void heard(int connection);
+  /// It has carried all that it was to carry.
+  void ended(int connection);
 
  protected:
   /// One try, until the window of what was lost at `lost` has passed; of nothing lost: as long as makes
@@ -64,13 +71,15 @@ class Reconnector {
  private:
   bool may_wait(std::optional<MonotonicTime> lost);
   Result<Joined> join_again(int connection, std::uint64_t received, const Error& why);
-  void begin_stall(const Error& why);
-  void end_stall(bool back);
+  void lose(int connection, const Error& why);
+  void came(int connection);
+  void go_on_if(bool over);
 
   Milliseconds window_{0};
   MonotonicTime window_set_{};
   bool closed_ = false;
-  int lost_ = 0;
+  Outage outage_;
+  std::atomic<bool> waits_for_word_ = false;
   std::function<void(const std::optional<Error>&)> stalled_;
 };
 

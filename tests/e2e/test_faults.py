@@ -113,6 +113,9 @@ def world(lab, guest, fork_monitor):
     lab.link.shape(None)
     for host in lab.hosts.values():
         restart(host)
+    if [host.name for host in guest.running_on] == ["hostb"]:
+        move = Move(lab, "hostb", "hosta")
+        assert move.wait() == 0, move.said
 
 
 def is_whole(guest):
