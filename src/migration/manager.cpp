@@ -17,11 +17,14 @@
 namespace vmigrate::migration {
 namespace {
 
-// More than a host can usefully move at once; each costs threads and buffers. Those that leave, and sessions
-// of other hosts, do not take each other's places, nor does one host all those of the others.
+// More than a host can usefully move at once; each costs threads and buffers. VMs that leave, VMs that
+// arrive, and other hosts' questions do not take each other's places, nor does one host those of the others.
 constexpr std::size_t kMostLeaving = 64;
-constexpr std::size_t kMostSessions = 64;
-constexpr std::size_t kMostSessionsOfAHost = 32;
+constexpr std::size_t kMostArriving = 64;
+constexpr std::size_t kMostArrivingOfAHost = 32;
+// A host that starts anew asks about all that had been leaving it.
+constexpr std::size_t kMostQuestionsOfAHost = kMostLeaving;
+constexpr std::size_t kMostQuestions = 2 * kMostQuestionsOfAHost;
 
 Result<> is_peer(const std::string& peer, const std::string& fenced_host) {
   if (peer == fenced_host) return {};
@@ -45,6 +48,8 @@ Manager::Manager(Edges edges, std::string version, Publish publish)
       version_(std::move(version)),
       publish_(std::move(publish)),
       claims_(edges_.threads),
+      arriving_(kMostArrivingOfAHost, kMostArriving),
+      sessions_(kMostQuestionsOfAHost, kMostQuestions),
       finished_(edges_.threads.make_condition()) {
 }
 
@@ -265,33 +270,28 @@ Result<std::vector<audit::Head>> Manager::audit_heads(const std::string& host) {
 void Manager::accept(std::unique_ptr<peer::Session> session) {
   reap();
   const std::string host = session->peer().host;
-  if (auto room = has_room_for(host); !room) {
-    if (edges_.audit->note(from_peer("connect", "refused", session->peer(), room.error().message),
-                           audit::Keep::some))
-      spdlog::warn("a session from {} is turned away: {}", host, room.error().message);
+  if (is_winding_down()) return;
+  auto place = sessions_.take(host);
+  if (!place) {
+    const auto why = fmt::format("{} has too many sessions here that bring no VM", host);
+    if (edges_.audit->note(from_peer("connect", "refused", session->peer(), why), audit::Keep::some))
+      spdlog::warn("a session is turned away: {}", why);
     return;
   }
   Task task;
   task.peer = host;
-  task.visitor = std::make_shared<Visitor>(edges_, claims_, std::move(session), version_, publish_,
-                                           [this](const SourceLeft& left) { on_source_left(left); });
+  task.visitor =
+      std::make_shared<Visitor>(edges_, claims_, arriving_, std::move(*place), std::move(session), version_,
+                                publish_, [this](const SourceLeft& left) { on_source_left(left); });
   auto visitor = task.visitor;
   run(std::move(task), "visitor", [visitor] { visitor->run(); });
   // It may have been taken out since it has proved who it is, and before there was a task to be cut off.
   if (!edges_.permission->is_trusted(host)) cut_off(host);
 }
 
-Result<> Manager::has_room_for(const std::string& host) {
+bool Manager::is_winding_down() {
   const std::lock_guard lock(mutex_);
-  if (winding_down_) return fail(ErrorCode::refused, fmt::format("migrated on {} is stopping", edges_.host));
-  const auto sessions = [this](auto counts) {
-    return static_cast<std::size_t>(std::count_if(
-        tasks_.begin(), tasks_.end(), [&](const Task& task) { return task.visitor && counts(task); }));
-  };
-  const auto of_host = sessions([&](const Task& task) { return task.peer == host; });
-  const auto of_all = sessions([](const Task&) { return true; });
-  if (of_host < kMostSessionsOfAHost && of_all < kMostSessions) return {};
-  return fail(ErrorCode::refused, fmt::format("{} has {} sessions here, of {}", host, of_host, of_all));
+  return winding_down_;
 }
 
 void Manager::cut_off(const std::string& host) {
@@ -349,17 +349,20 @@ void Manager::release(Task& task) {
     visitor = std::move(task.visitor);
     recovered = std::move(task.recovered);
   }
+  const bool moved = source || recovered || (visitor && visitor->brings_vm());
   source.reset();
   visitor.reset();
   recovered.reset();
-  const std::lock_guard lock(mutex_);
-  task.finished = true;
+  bool rests = false;
+  {
+    const std::lock_guard lock(mutex_);
+    task.finished = true;
+    rests = std::all_of(tasks_.begin(), tasks_.end(), [](const Task& each) { return each.finished; });
+    finished_->notify_all();
+  }
   // What the buffers of a move leave behind would stay with the daemon, as far as a small block lies above
   // it: up to 25 MB that nothing uses. The next one would not notice that it is there.
-  const bool rests =
-      std::all_of(tasks_.begin(), tasks_.end(), [](const Task& each) { return each.finished; });
-  if (rests) ::malloc_trim(0);
-  finished_->notify_all();
+  if (moved && rests) ::malloc_trim(0);
 }
 
 void Manager::reap() {

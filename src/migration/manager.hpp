@@ -9,6 +9,7 @@
 
 #include "migration/claims.hpp"
 #include "migration/edges.hpp"
+#include "migration/places.hpp"
 #include "migration/report.hpp"
 #include "migration/source_migration.hpp"
 
@@ -89,14 +90,15 @@ class Manager {
   void release(Task& task);
   void on_source_left(const SourceLeft& left);
   void reap();
-  /// Whether one more session of that host may begin.
-  Result<> has_room_for(const std::string& host);
+  bool is_winding_down();
   std::shared_ptr<SourceMigration> find_source(const MigrationId& migration, std::string* peer);
 
   const Edges edges_;
   const std::string version_;
   const Publish publish_;
   Claims claims_;
+  Places arriving_;
+  Places sessions_;  // of other hosts, that bring no VM or have not said so yet
   std::mutex mutex_;
   const std::unique_ptr<Condition> finished_;
   bool winding_down_ = false;

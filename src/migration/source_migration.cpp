@@ -100,9 +100,18 @@ void SourceMigration::cancel() {
 
 void SourceMigration::resolve() {
   mailbox_->post([this] {
-    const bool decides = std::holds_alternative<source::Relinquished>(state_);
+    if (!std::holds_alternative<source::Relinquished>(state_)) return apply(source::Resolved{});
     apply(source::Resolved{});
-    resolved_ = resolved_ || (decides && !std::holds_alternative<source::Relinquished>(state_));
+    decision_unsure_ = std::holds_alternative<source::Relinquished>(state_);
+    resolved_ = !decision_unsure_;
+    if (decision_unsure_) {
+      doubt({ErrorCode::needs_attention,
+             fmt::format("the decision about {} could not be recorded on {}, and does not count",
+                         record_.vm_name, edges_.host),
+             fmt::format("look into the log of migrated on {}, mend what is wrong with its disk, and decide "
+                         "again; until then let no host run {}",
+                         edges_.host, record_.vm_name)});
+    }
   });
 }
 
@@ -116,6 +125,7 @@ void SourceMigration::run() {
     if (auto state = handover::source_state(record_)) {
       state_ = *state;
       resolved_ = std::holds_alternative<source::Reclaiming>(state_);
+      decided_by_ = edges_.clock.now() + edges_.timing.decision;
       apply(source::Restarted{});
     } else {
       return doubt(state.error());
@@ -260,6 +270,7 @@ void SourceMigration::apply(const source::Event& event) {
   if (result.next.index() != state_.index()) {
     spdlog::info("{}: {} -> {} ({})", label(), source::name(state_), source::name(result.next),
                  source::name(event));
+    decided_by_ = edges_.clock.now() + edges_.timing.decision;
   }
   state_ = result.next;
   show_state();
@@ -379,6 +390,7 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
     offer_answer_ = fail(ErrorCode::failed, verdict.reason);
     return;
   }
+  if (!is_promise_on_record()) return ask_later();
   verdict_seen_ = true;
   destination_answer_ = verdict.answer;
   if (verdict.outcome == handover::Outcome::running && !runs_there_) {
@@ -386,6 +398,17 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
     verdict_ = verdict;
   }
   apply(source::VerdictReceived{verdict.outcome, verdict.reason});
+  if (verdict.outcome == handover::Outcome::undecided && edges_.clock.now() >= decided_by_) miss_decision();
+}
+
+/// A decision that could not be recorded may be on disk all the same, where the error lies, as one of fsync
+/// may. A restart would believe it, whatever has been heard since.
+bool SourceMigration::is_promise_on_record() {
+  if (!decision_unsure_) return true;
+  const auto written = record(state_);
+  if (!written) spdlog::error("{}: {}", label(), written.error().message);
+  decision_unsure_ = !written;
+  return !decision_unsure_;
 }
 
 // --- What it leads to
@@ -399,8 +422,11 @@ Result<> SourceMigration::record(const source::State& state) {
 void SourceMigration::send_finish_call() {
   finish_sent_ = edges_.clock.now();
   if (!link_usable_ || !stream_) return ask_later();
-  retry_at_ = edges_.clock.now() + edges_.timing.decision;
-  retry_ = [this] { miss_decision(); };
+  retry_at_ = decided_by_;
+  retry_ = [this] {
+    miss_decision();
+    ask_later();
+  };
   link_->send(
       Finish{record_.migration, finish_call_.message, stream_->digest(edges_.timing.drain), addresses_});
 }
@@ -411,7 +437,6 @@ void SourceMigration::miss_decision() {
          fmt::format("{} was handed over to {}, which has not said for {} whether it runs it",
                      record_.vm_name, record_.peer, vmigrate::to_string(edges_.timing.decision)),
          fmt::format("look into the log of migrated and at the VM on {}", record_.peer)});
-  ask_later();
 }
 
 void SourceMigration::ask_later() {
@@ -420,6 +445,7 @@ void SourceMigration::ask_later() {
 
 void SourceMigration::ask() {
   if (!std::holds_alternative<source::Relinquished>(state_)) return;
+  if (!is_promise_on_record()) return ask_later();
   const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
   if (!answer) {
     doubt({ErrorCode::needs_attention,

@@ -95,6 +95,7 @@ class SourceMigration {
   Result<> act(handover::source::Action action);
   Result<> record(const handover::source::State& state);
   void send_finish_call();
+  bool is_promise_on_record();
   void miss_decision();
   void ask_later();
   void ask();
@@ -145,8 +146,9 @@ class SourceMigration {
   LinkStalls link_stalls_;
   bool window_shortened_ = false;  ///< the VM was seen to stand still
   bool verdict_seen_ = false;
-  bool warned_ = false;    ///< by a note at the VM itself
-  bool resolved_ = false;  ///< an administrator has decided that the VM runs here
+  bool warned_ = false;           ///< by a note at the VM itself
+  bool resolved_ = false;         ///< an administrator has decided that the VM runs here
+  bool decision_unsure_ = false;  ///< one that does not count may be on disk
   bool observing_ended_ = false;
 
   std::optional<Result<OfferAnswer>> offer_answer_;
@@ -163,9 +165,11 @@ class SourceMigration {
   Percent most_slowed_;  ///< that there was
 
   MonotonicTime started_;
+  MonotonicTime warn_at_{};  ///< not sooner: a hypervisor that does not let people be warned is not pressed
   std::optional<MonotonicTime> vcpus_stopped_;
   std::optional<MonotonicTime> finish_sent_;
   std::optional<MonotonicTime> runs_there_;
+  MonotonicTime decided_by_{};  ///< what takes the destination longer needs attention
   std::optional<MonotonicTime> retry_at_;
   std::optional<MonotonicTime> last_try_;
   Milliseconds pause_before_retry_{0};

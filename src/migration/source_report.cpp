@@ -1,4 +1,6 @@
 // What people see of a migration, on its way and at its end.
+#include <utility>
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -42,7 +44,7 @@ void SourceMigration::enter(Phase phase) {
 
 void SourceMigration::show_state() {
   if (std::holds_alternative<source::Relinquished>(state_)) {
-    report_.vm_runs_on.clear();
+    if (!std::exchange(report_.vm_runs_on, {}).empty()) publish();
     const auto& why = std::get<source::Relinquished>(state_).doubt;
     if (!why.empty()) {
       doubt(
@@ -65,12 +67,15 @@ void SourceMigration::show_state() {
 
 /// libvirt itself keeps people from resuming the VM only as long as the call stands in which it moves.
 void SourceMigration::warn_people() {
-  if (warned_ || move_ || !std::holds_alternative<source::Relinquished>(state_)) return;
+  constexpr Milliseconds kPause{30'000};
+  const auto now = edges_.clock.now();
+  if (warned_ || move_ || !std::holds_alternative<source::Relinquished>(state_) || now < warn_at_) return;
   const auto warned =
       hypervisor().warn_people(record_.vm, fmt::format("do not resume, {} may run it", record_.peer));
   if (!warned)
     spdlog::warn("{}: nobody is warned of resuming it by hand: {}", label(), warned.error().message);
   warned_ = warned.has_value();
+  warn_at_ = now + kPause;
 }
 
 void SourceMigration::warn_no_more() {

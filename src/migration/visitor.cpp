@@ -8,10 +8,13 @@
 
 namespace vmigrate::migration {
 
-Visitor::Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-                 Publish publish, TellOthers tell_others)
-    : edges_(std::move(edges)),
+Visitor::Visitor(Edges edges, Claims& claims, Places& arriving, Places::Place place,
+                 std::unique_ptr<peer::Session> session, std::string version, Publish publish,
+                 TellOthers tell_others)
+    : session_place_(std::move(place)),
+      edges_(std::move(edges)),
       claims_(claims),
+      arriving_vms_(arriving),
       version_(std::move(version)),
       publish_(std::move(publish)),
       tell_others_(std::move(tell_others)),
@@ -75,6 +78,16 @@ void Visitor::serve(const Offer& offer) {
   if (!offer.check_only) tell_others_({taken.source_host, offer.domain.id, {}});
   if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may)
     return refuse(offer, may.error());
+  if (!offer.check_only) {
+    auto place = arriving_vms_.take(taken.source_host);
+    if (!place) {
+      return refuse(offer,
+                    {ErrorCode::refused, fmt::format("no more VMs can arrive on {} at a time", edges_.host),
+                     "wait for some of them to have arrived"});
+    }
+    vm_place_.emplace(std::move(*place));
+    session_place_.reset();
+  }
   // A migration that has just failed may still be clearing away what came in.
   auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);
   if (!claim && !offer.check_only) {

@@ -9,6 +9,7 @@
 #include "migration/destination_migration.hpp"
 #include "migration/edges.hpp"
 #include "migration/peer_link.hpp"
+#include "migration/places.hpp"
 
 namespace vmigrate::migration {
 
@@ -18,13 +19,17 @@ class Visitor {
  public:
   /// Tells all that arrives here, or has arrived.
   using TellOthers = std::function<void(const SourceLeft&)>;
-  Visitor(Edges edges, Claims& claims, std::unique_ptr<peer::Session> session, std::string version,
-          Publish publish, TellOthers tell_others);
+  /// `place`: of the session, until it turns out to bring a VM, which has one of `arriving`.
+  Visitor(Edges edges, Claims& claims, Places& arriving, Places::Place place,
+          std::unique_ptr<peer::Session> session, std::string version, Publish publish,
+          TellOthers tell_others);
   ~Visitor();
   Visitor(const Visitor&) = delete;
   Visitor& operator=(const Visitor&) = delete;
 
   void run();
+  /// Once that is over.
+  bool brings_vm() const { return destination_.has_value(); }
   /// From any thread: lets run() return with everything left as it is, as if the daemon had died.
   void abandon();
   /// From any thread.
@@ -45,8 +50,12 @@ class Visitor {
   handover::Outcome outcome_now(const handover::Record& record);
   Verdict verdict_of(const MigrationId& migration);
 
+  // Given back when all else is gone.
+  std::optional<Places::Place> session_place_;
+  std::optional<Places::Place> vm_place_;
   const Edges edges_;
   Claims& claims_;
+  Places& arriving_vms_;
   const std::string version_;
   const Publish publish_;
   const TellOthers tell_others_;

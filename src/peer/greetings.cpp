@@ -13,6 +13,8 @@ namespace vmigrate::peer {
 namespace {
 
 constexpr const char* kTooMany = "too many connections at once";
+// From one address, which nobody takes for a flood: a session that has lost all of its connections.
+constexpr std::size_t kOrdinary = 16;
 
 std::string without_port(const std::string& address) {
   return address.substr(0, address.rfind(':'));
@@ -50,8 +52,9 @@ bool Greetings::make_room() {
     most = std::max(most, count);
   }
   if (all < kMost) return true;
+  const std::size_t least = most > kOrdinary ? most : 0;
   const auto oldest = std::find_if(greetings_.begin(), greetings_.end(), [&](const Greeting& greeting) {
-    return !greeting.displaced && !greeting.finished && held[greeting.address] == most;
+    return !greeting.displaced && !greeting.finished && held[greeting.address] >= least;
   });
   oldest->displaced = true;
   ::shutdown(oldest->connection.get(), SHUT_RDWR);

@@ -15,9 +15,9 @@ namespace vmigrate::peer {
 
 /// Connections that have not yet proved who they are, each on a short-lived thread of its own; only so many
 /// at a time, so that strangers cost little. Whoever comes when all places are taken gets that of the oldest
-/// connection from the address that holds most of them: a flood takes its own places, not those of others.
-/// One that is ended in this way at the very moment at which it has become part of a session is dialled
-/// again.
+/// connection from the address that holds most of them: a flood takes its own places, not those of others. If
+/// none holds many, it comes from everywhere; then it gets that of the oldest of all. One that is ended in
+/// this way at the very moment at which it has become part of a session is dialled again.
 class Greetings {
  public:
   /// Returns when the connection has become part of a session, or nothing: then with why. Must end soon when

@@ -30,7 +30,7 @@ def contradictions(rows):
     for migration in {row.migration for row in rows}:
         states = {row.role: row.state for row in rows if row.migration == migration}
         source, destination = states.get("source"), states.get("destination")
-        both = source == "reclaimed" and destination in ("started", "running", "done")
+        both = source in ("reclaiming", "reclaimed") and destination in ("started", "running", "done")
         neither = source in ("releasing", "confirmed") and destination in ("refusing", "refused")
         if both or neither:
             found.append((migration, states))

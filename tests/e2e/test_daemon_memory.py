@@ -55,7 +55,10 @@ def held(host):
 
 def rests(host):
     """Whether no thread of a migration or of a session is left."""
-    names = [path.read_text(encoding="ascii") for path in Path(f"/proc/{daemon_of(host)['pid']}/task").glob("*/comm")]
+    try:
+        names = [path.read_text(encoding="ascii") for path in Path(f"/proc/{daemon_of(host)['pid']}/task").glob("*/comm")]
+    except OSError:  # of a thread that has just ended
+        return False
     return not any(word in name for name in names for word in ("source", "destination", "visitor"))
 
 

@@ -228,11 +228,12 @@ def test_an_address_that_changes_is_a_stall(patient, guest):
     wait_for_phase(source, "MEMORY")
     give_address(source, "10.77.0.11")
     try:
-        processes.wait_until(lambda: "link_outage" in status(source, "show", GUEST)["progress"], PATIENCE,
+        # It may be over as soon as it is noticed: nothing keeps the two from dialling again.
+        processes.wait_until(lambda: status(source, "show", GUEST)["progress"].get("link_stalls"), PATIENCE,
                              "the stall to be seen")
         patient.link.shape(None)
         assert move.wait() == 0, move.said
-        assert status(source, "show", GUEST)["receipt"]["link_stalls"] == 1
+        assert status(source, "show", GUEST)["receipt"]["link_stalls"] >= 1
     finally:
         give_address(source, source.address)
     is_good_on(patient, guest, "hostb")

@@ -356,6 +356,48 @@ TEST_F(Scenario, ADecisionThatCannotBeWrittenDoesNotCount) {
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
 }
 
+// A daemon that starts anew reads what is on disk, and would run the VM whatever has been heard since.
+TEST_F(Scenario, ADecisionThatDidNotCountIsTakenBackOnDiskAsWell) {
+  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
+  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  a.await("doubt", doubted);
+  a.forget();
+  a.journal->lie_at("reclaiming");
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  EXPECT_THAT(a.await("doubt again", doubted).error->message, testing::HasSubstr("could not be recorded"));
+  a.journal->fail_at("");
+  const auto record = [&] { return a.journal->find(id, handover::Role::source).value().value().state; };
+  while (record() == "reclaiming") std::this_thread::yield();
+  EXPECT_EQ(record(), "relinquished");
+  a.kill_daemon();
+  a.forget();
+  a.start_daemon();
+  a.await("doubt after the restart", doubted);
+  EXPECT_TRUE(world->running_on(web1.id).empty());
+}
+
+// Until then hostb could say that it runs there, and a daemon that starts anew would not know.
+TEST_F(Scenario, NoVerdictIsActedOnWhileADecisionThatDidNotCountIsOnDisk) {
+  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
+  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
+  const auto id = start(a, b);
+  a.await("doubt", doubted);
+  a.forget();
+  a.journal->lie_at("reclaiming");
+  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
+  a.await("doubt again", doubted);
+  a.journal->fail_at("relinquished");
+  network.set_judge(nullptr);
+  network.heal();
+  const auto writes = [&] { return a.journal->failures(); };
+  for (const auto before = writes(); writes() < before + 3;) std::this_thread::yield();
+  EXPECT_TRUE(world->running_on(web1.id).empty());
+  a.journal->fail_at("");
+  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  expect_runs_only_on(a);
+}
+
 TEST_F(Scenario, WhoeverCouldResumeItByHandIsWarnedAtTheVmItself) {
   const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
   network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
@@ -486,6 +528,18 @@ class NotResumedThere : public Scenario {
 };
 
 TEST_F(NotResumedThere, ADecisionAtTheSourceEndsItThereAsWell) {
+  ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
+  expect_over_at_both();
+}
+
+TEST_F(NotResumedThere, NeedsAttentionThoughItSaysEachTimeThatItIsUndecided) {
+  a.timing.decision = Milliseconds(50);
+  a.kill_daemon();
+  a.forget();
+  a.start_daemon();
+  const auto report = a.await("doubt", [](const Report& now) { return now.phase == Phase::needs_attention; });
+  EXPECT_THAT(report.error->message, testing::HasSubstr("which has not said for"));
+  EXPECT_EQ(report.vm_runs_on, "");
   ASSERT_TRUE(a.daemon().resolve(id_, "hostb"));
   expect_over_at_both();
 }

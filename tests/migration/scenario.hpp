@@ -30,12 +30,27 @@ class WatchedJournal : public handover::Journal {
   void fail_at(std::string state) {
     const std::lock_guard lock(mutex_);
     failing_ = std::move(state);
+    lies_ = false;
+  }
+  int failures() {
+    const std::lock_guard lock(mutex_);
+    return failures_;
+  }
+  /// The record is on disk all the same, as where an fsync has failed.
+  void lie_at(std::string state) {
+    const std::lock_guard lock(mutex_);
+    failing_ = std::move(state);
+    lies_ = true;
   }
 
   Result<> write(const handover::Record& record) override {
     {
       const std::lock_guard lock(mutex_);
-      if (record.state == failing_) return fail(ErrorCode::failed, "the journal's disk is full");
+      if (record.state == failing_) {
+        ++failures_;
+        if (lies_) (void)real_->write(record);
+        return fail(ErrorCode::failed, "the journal's disk is full");
+      }
     }
     world_->note(host_, "journal " + record.state);
     return real_->write(record);
@@ -52,6 +67,8 @@ class WatchedJournal : public handover::Journal {
   const std::unique_ptr<Journal> real_;
   std::mutex mutex_;
   std::string failing_;
+  bool lies_ = false;
+  int failures_ = 0;
 };
 
 /// Says that everything was announced.

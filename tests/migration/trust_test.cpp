@@ -1,5 +1,6 @@
 // A host that is trusted no more, a VM that has no business there, certificates that end: where the VM is
 // then.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "migration/certificates.hpp"
@@ -97,6 +98,62 @@ TEST_F(SilentHost, DoesNotKeepAVmFromLeaving) {
   expect_moves(a, b);
   for (const auto* host : {"hostc", "hostd", "hoste"}) open_sessions(host, 100);
   expect_moves(b, a);
+}
+
+class BusyHost : public Scenario {
+ protected:
+  /// Offers so many VMs to hostb, and leaves it at that.
+  void offer_vms(const std::string& host, int count) {
+    const auto dialer = network.dialer(host);
+    for (int i = 0; i < count; ++i) {
+      auto session = dialer->dial("hostb");
+      ASSERT_TRUE(session);
+      (*session)->start({.message = [this](peer::Lane, const ByteBuffer& message) { note(message); },
+                         .closed = [](const Error&) {}});
+      const auto id = MigrationId::random();
+      (*session)->send(peer::Lane::control,
+                       encode(Offer{id, false, handover::runtime_directory_of(folder_, id), host,
+                                    hypervisor::example_domain(fmt::format("{}-vm{}", host, i))}));
+      sessions_.push_back(std::move(*session));
+    }
+  }
+  /// What was found against them, once each has been answered.
+  std::vector<std::string> await_answers(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return answers_ == count; });
+    return found_;
+  }
+
+ private:
+  void note(const ByteBuffer& message) {
+    const auto decoded = decode(message);
+    const auto* answer = decoded ? std::get_if<OfferAnswer>(&*decoded) : nullptr;
+    if (answer == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    ++answers_;
+    for (const auto& finding : answer->findings) found_.push_back(finding.what);
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t answers_ = 0;
+  std::vector<std::string> found_;
+  std::vector<std::unique_ptr<peer::Session>> sessions_;
+};
+
+TEST_F(BusyHost, IsToldThatNoMoreVmsCanArriveAndIsStillAnswered) {
+  offer_vms("hosta", 33);
+  EXPECT_EQ(await_answers(33), std::vector<std::string>{"no more VMs can arrive on hostb at a time"});
+  for (int i = 0; i < 40; ++i)
+    EXPECT_TRUE(ask_peer(a.edges(), "hostb", Ask{MigrationId::random()}, Milliseconds(10'000)));
+}
+
+TEST_F(BusyHost, DoesNotKeepOthersFromMoving) {
+  offer_vms("hosta", 33);
+  await_answers(33);
+  offer_vms("hostc", 1);
+  EXPECT_EQ(await_answers(34).size(), 1U);
 }
 
 TEST_F(Scenario, OnlySessionsWithThatHostEnd) {

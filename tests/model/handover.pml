@@ -31,8 +31,9 @@ bool holder_died = false;    /* the QEMU whose memory was the VM has died: no pr
 bool has_run_there = false;
 mtype killed = nothing;
 
-/* A person has decided whose the VM is: once, or again if the source's daemon died before it was on record. Who decides for the source has made sure that the destination cannot run
- * it: has ended it there, or sees to it that it is not resumed until the destination has taken note (fenced). */
+/* A person has decided whose the VM is: once, or again as long as it is not on record. Who decides for the source has made
+ * sure that the destination cannot run it: has ended it there, or sees to it that it is not resumed until the decision is on
+ * record and the destination has taken note (fenced). */
 bool decided = false;
 bool fenced = false;
 bool taken_back_sent = false;
@@ -296,8 +297,19 @@ inline on_decision_here() {
   :: destination_vm = vm_absent
   :: true
   fi;
-  source_state = reclaiming; answer_not_loaded()
+#ifdef DECISION_NOT_RECORDED_MUTANT
+  written = true;
+#else
+  write(source_journal, reclaiming);
+#endif
+  decision_unsure = !written;
+  if
+  :: written -> source_state = reclaiming; source_due = answer
+  :: else  /* it does not count, and has to be taken back on disk, too */
+  fi
 }
+
+inline take_decision_back() { write(source_journal, relinquished); decision_unsure = !written }
 
 /* It is said once. */
 inline say_that_it_is_over() {
@@ -328,19 +340,19 @@ inline source_dies() {
   fi;
   move = no_move; finish_call = nothing; finish_answer = nothing; end_sending();
   end_source_session();
-  verdict = nothing; written = false;
+  verdict = nothing; written = false; decision_unsure = false;
   source_state = source_journal; source_due = nothing;
   if
-  :: source_journal == preparing -> source_state = reclaiming; source_due = reclaim
+  :: source_journal == preparing || source_journal == reclaiming -> source_state = reclaiming; source_due = reclaim
   :: else
   fi
 }
 
 /* Between two steps that belong together nothing else is looked at; a retry that waits hinders nothing. */
-#define source_is_free (verdict == nothing && (source_due == nothing || source_due == reclaim || source_due == remove))
+#define source_is_free (verdict == nothing && !decision_unsure && (source_due == nothing || source_due == reclaim || source_due == remove))
 
 active proctype Source() provided (killed != destination) {
-  bool written = false;
+  bool written = false, decision_unsure = false;
   mtype verdict = nothing;
   do
   :: {
@@ -353,6 +365,8 @@ active proctype Source() provided (killed != destination) {
        :: atomic { source_due == say_it_is_over -> say_that_it_is_over() }
        :: atomic { source_due == reclaim -> reclaim_here() }
        :: atomic { source_due == remove -> remove_here() }
+       :: atomic { decision_unsure -> take_decision_back() }
+       :: atomic { decision_unsure -> on_decision_here() }
        :: atomic { verdict != nothing -> on_verdict(verdict) }
        :: atomic { source_is_free && !source_is_final && !healed -> on_cancel() }
        :: atomic { source_is_free && source_state == relinquished && source_vm != vm_absent &&
@@ -419,7 +433,7 @@ inline resume_here() {
 }
 
 /* Who has decided does not look away before it is on record. */
-inline let_go() { fenced = fenced && source_journal != reclaimed }
+inline let_go() { fenced = fenced && source_state != reclaiming && source_state != reclaimed }
 
 inline discard_here() {
   assert(destination_vm != vm_running);

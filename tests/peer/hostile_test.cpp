@@ -195,8 +195,8 @@ class Flood : public Hostile {
     patience_.opening = Milliseconds(60'000);
     listen();
   }
-  void say_nothing(std::uint8_t from) {
-    for (int i = 0; i < 200; ++i) silent_.push_back(connect_to(port(), from));
+  void say_nothing(std::uint8_t from, int count = 200) {
+    for (int i = 0; i < count; ++i) silent_.push_back(connect_to(port(), from));
   }
 
  private:
@@ -212,6 +212,19 @@ TEST_F(Flood, FromOneAddressTakesNobodysPlace) {
   auto stream = TlsStream::handshake(std::move(early), dialling(port()).credentials, true, soon());
   ASSERT_TRUE(stream) << stream.error().message;
   EXPECT_TRUE(ask(*stream, hello()));
+}
+
+// None of these addresses has more connections than a host that comes back with all of its own.
+TEST_F(Flood, FromEverywhereTakesThePlacesOfTheOldest) {
+  for (std::uint8_t from = 2; from < 130; ++from) say_nothing(from, 1);
+  auto first = connect_to(port());
+  auto second = connect_to(port());
+  for (std::uint8_t from = 130; from < 200; ++from) say_nothing(from, 1);
+  for (auto* each : {&first, &second}) {
+    auto stream = TlsStream::handshake(std::move(*each), dialling(port()).credentials, true, soon());
+    ASSERT_TRUE(stream) << stream.error().message;
+    EXPECT_TRUE(ask(*stream, hello()));
+  }
 }
 
 TEST_F(Flood, FromAHostsOwnAddressDoesNotKeepItOut) {

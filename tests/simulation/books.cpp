@@ -21,6 +21,7 @@ bool may_follow(Role role, const std::string& before, const std::string& after) 
                                                                      {"relinquished", "confirmed"},
                                                                      {"relinquished", "reclaimed"},
                                                                      {"relinquished", "reclaiming"},
+                                                                     {"reclaiming", "relinquished"},
                                                                      {"reclaiming", "reclaimed"}};
   static const std::set<std::pair<std::string, std::string>> kDestination{
       {"", "reserved"},
@@ -154,7 +155,7 @@ void Books::judge(Side side, const Record& record) {
   const auto before = state_of(side, record.migration, record.role).value_or("");
   // What was said not to be written, and is, may be followed by what follows what was there before.
   const bool unsure = unsure_ || stage_.chaos.is_journal_unsure(side);
-  if (!may_follow(record.role, before, record.state) && !unsure && !resolved_.contains(record.migration)) {
+  if (!may_follow(record.role, before, record.state) && !unsure) {
     stage_.world.violate(
         fmt::format("the journal of {} has '{}' after '{}'", name_of(side), record.state, before));
   }
@@ -174,6 +175,8 @@ void Books::judge_source(Side side, const Record& record, const std::string& bef
   const bool committed = there == "started" || there == "running" || there == "done" || there == "in doubt";
   if (record.state == "reclaimed" && committed && !unsure_ && !resolved_.contains(record.migration))
     stage_.world.violate(fmt::format("reclaimed on {}, and '{}' on the other", name_of(side), there));
+  if (record.state == "reclaimed" && before == "relinquished" && committed && !unsure_)
+    stage_.world.violate(fmt::format("decided on {} without a record of it", name_of(side)));
   if (record.state == "reclaimed" && before == "relinquished" && there.empty())
     stage_.world.violate("reclaimed after the promise, of which the other host knows nothing");
   if (record.state == "confirmed" && !committed)

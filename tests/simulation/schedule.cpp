@@ -248,7 +248,8 @@ void Schedule::decide_something() {
       if (report.phase != migration::Phase::needs_attention) continue;
       // Whoever wants to decide looks at the other host first.
       const auto there = books_.state_of(other(side), report.id, handover::Role::destination);
-      if (there != "running" && there != "done") return decide_for_source(side, report.id);
+      const bool runs_there = world_.state(other(side)) == hypervisor::DomainState::running;
+      if (!runs_there && there != "running" && there != "done") return decide_for_source(side, report.id);
     }
   }
 }
