@@ -48,8 +48,8 @@ Manager::Manager(Edges edges, std::string version, Publish publish)
       version_(std::move(version)),
       publish_(std::move(publish)),
       claims_(edges_.threads),
-      arriving_(kMostArrivingOfAHost, kMostArriving),
-      sessions_(kMostQuestionsOfAHost, kMostQuestions),
+      arriving_(edges_.threads, kMostArrivingOfAHost, kMostArriving),
+      sessions_(edges_.threads, kMostQuestionsOfAHost, kMostQuestions),
       finished_(edges_.threads.make_condition()) {
 }
 
@@ -353,16 +353,18 @@ void Manager::release(Task& task) {
   source.reset();
   visitor.reset();
   recovered.reset();
-  bool rests = false;
+  bool trims = false;
   {
     const std::lock_guard lock(mutex_);
     task.finished = true;
-    rests = std::all_of(tasks_.begin(), tasks_.end(), [](const Task& each) { return each.finished; });
+    buffers_are_left_ = buffers_are_left_ || moved;
+    trims = std::all_of(tasks_.begin(), tasks_.end(), [](const Task& each) { return each.finished; }) &&
+            std::exchange(buffers_are_left_, false);
     finished_->notify_all();
   }
   // What the buffers of a move leave behind would stay with the daemon, as far as a small block lies above
   // it: up to 25 MB that nothing uses. The next one would not notice that it is there.
-  if (moved && rests) ::malloc_trim(0);
+  if (trims) ::malloc_trim(0);
 }
 
 void Manager::reap() {

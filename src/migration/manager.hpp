@@ -102,6 +102,7 @@ class Manager {
   std::mutex mutex_;
   const std::unique_ptr<Condition> finished_;
   bool winding_down_ = false;
+  bool buffers_are_left_ = false;  // of moves, in what the allocator keeps
   std::list<Task> tasks_;
 };
 

@@ -8,18 +8,24 @@
 #include <string>
 #include <utility>
 
+#include "base/threads.hpp"
+#include "base/units.hpp"
+
 namespace vmigrate::migration {
 
 /// What other hosts may have of something here at a time, so that none of them takes all of it. Thread-safe.
 class Places {
   struct Shared {
+    explicit Shared(Threads& threads) : freed(threads.make_condition()) {}
     std::mutex mutex;
+    const std::unique_ptr<Condition> freed;
     std::size_t taken = 0;
     std::map<std::string, std::size_t> of_host;
   };
 
  public:
-  Places(std::size_t of_a_host, std::size_t of_all) : of_a_host_(of_a_host), of_all_(of_all) {}
+  Places(Threads& threads, std::size_t of_a_host, std::size_t of_all)
+      : of_a_host_(of_a_host), of_all_(of_all), shared_(std::make_shared<Shared>(threads)) {}
 
   /// Taken until it is destroyed.
   class Place {
@@ -33,6 +39,7 @@ class Places {
       const std::lock_guard lock(shared_->mutex);
       --shared_->taken;
       if (--shared_->of_host[host_] == 0) shared_->of_host.erase(host_);
+      shared_->freed->notify_all();
     }
 
    private:
@@ -43,21 +50,24 @@ class Places {
     std::string host_;
   };
 
-  /// Nothing when there is none for this host.
-  std::optional<Place> take(const std::string& host) {
-    const std::lock_guard lock(shared_->mutex);
-    const auto found = shared_->of_host.find(host);
-    const std::size_t has = found == shared_->of_host.end() ? 0 : found->second;
-    if (shared_->taken >= of_all_ || has >= of_a_host_) return std::nullopt;
+  /// Nothing when there is still none for this host after `patience`.
+  std::optional<Place> take(const std::string& host, Milliseconds patience = Milliseconds(0)) {
+    std::unique_lock lock(shared_->mutex);
+    if (!shared_->freed->wait_for(lock, patience, [&] { return has_room_for(host); })) return std::nullopt;
     ++shared_->taken;
     ++shared_->of_host[host];
     return Place(shared_, host);
   }
 
  private:
+  bool has_room_for(const std::string& host) const {
+    const auto found = shared_->of_host.find(host);
+    return shared_->taken < of_all_ && (found == shared_->of_host.end() || found->second < of_a_host_);
+  }
+
   const std::size_t of_a_host_;
   const std::size_t of_all_;
-  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+  const std::shared_ptr<Shared> shared_;
 };
 
 }  // namespace vmigrate::migration

@@ -273,12 +273,15 @@ void SourceMigration::apply(const source::Event& event) {
     decided_by_ = edges_.clock.now() + edges_.timing.decision;
   }
   state_ = result.next;
-  show_state();
+  // Nobody is shown what is not on record, if it has to be.
+  bool shown = result.actions.empty() || result.actions.front() != source::Action::record;
+  if (shown) show_state();
   for (const auto action : result.actions) {
     if (auto done = act(action); !done) {
       spdlog::error("{}: {}", label(), done.error().message);
       return apply(source::JournalFailed{done.error()});
     }
+    if (!std::exchange(shown, true)) show_state();
   }
 }
 
@@ -390,7 +393,8 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
     offer_answer_ = fail(ErrorCode::failed, verdict.reason);
     return;
   }
-  if (!is_promise_on_record()) return ask_later();
+  // What is refused may run here, whatever a restart would read.
+  if (verdict.outcome != handover::Outcome::refused && !is_promise_on_record()) return ask_later();
   verdict_seen_ = true;
   destination_answer_ = verdict.answer;
   if (verdict.outcome == handover::Outcome::running && !runs_there_) {
@@ -436,7 +440,9 @@ void SourceMigration::miss_decision() {
   doubt({ErrorCode::needs_attention,
          fmt::format("{} was handed over to {}, which has not said for {} whether it runs it",
                      record_.vm_name, record_.peer, vmigrate::to_string(edges_.timing.decision)),
-         fmt::format("look into the log of migrated and at the VM on {}", record_.peer)});
+         fmt::format("look into the log of migrated and at the VM on {}; if it can never run there: vmigrate "
+                     "resolve {} --run-here --i-have-fenced {}",
+                     record_.peer, record_.vm_name, record_.peer)});
 }
 
 void SourceMigration::ask_later() {
@@ -445,7 +451,7 @@ void SourceMigration::ask_later() {
 
 void SourceMigration::ask() {
   if (!std::holds_alternative<source::Relinquished>(state_)) return;
-  if (!is_promise_on_record()) return ask_later();
+  (void)is_promise_on_record();
   const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
   if (!answer) {
     doubt({ErrorCode::needs_attention,

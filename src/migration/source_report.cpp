@@ -58,7 +58,8 @@ void SourceMigration::show_state() {
     report_.vm_runs_on = record_.peer;
     report_.error.reset();
     enter(Phase::clean_up);
-  } else if (std::holds_alternative<source::Reclaiming>(state_) && report_.phase != Phase::clean_up) {
+  } else if (std::holds_alternative<source::Reclaiming>(state_) &&
+             (report_.phase != Phase::clean_up || report_.vm_runs_on.empty())) {
     report_.vm_runs_on = edges_.host;
     report_.error.reset();
     enter(Phase::clean_up);

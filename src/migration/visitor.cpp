@@ -79,7 +79,8 @@ void Visitor::serve(const Offer& offer) {
   if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may)
     return refuse(offer, may.error());
   if (!offer.check_only) {
-    auto place = arriving_vms_.take(taken.source_host);
+    // Migrations that have just ended may still be clearing up.
+    auto place = arriving_vms_.take(taken.source_host, edges_.timing.claim);
     if (!place) {
       return refuse(offer,
                     {ErrorCode::refused, fmt::format("no more VMs can arrive on {} at a time", edges_.host),
@@ -88,7 +89,6 @@ void Visitor::serve(const Offer& offer) {
     vm_place_.emplace(std::move(*place));
     session_place_.reset();
   }
-  // A migration that has just failed may still be clearing away what came in.
   auto claim = offer.check_only ? std::nullopt : claims_.claim(offer.domain.id, edges_.timing.claim);
   if (!claim && !offer.check_only) {
     return refuse(

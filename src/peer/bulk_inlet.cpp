@@ -12,6 +12,13 @@ using Clock = std::chrono::steady_clock;
 }  // namespace
 
 Result<> BulkInlet::run() {
+  auto received = receive_stream();
+  if (!received) terms_.reconnector.gone(number_);
+  return received;
+}
+
+/// Over as many connections as it takes.
+Result<> BulkInlet::receive_stream() {
   auto going = adopt(terms_.reconnector.connect(number_));
   while (going) {
     going = receive_all();
@@ -55,6 +62,7 @@ Result<> BulkInlet::receive_all() {
 Result<> BulkInlet::receive() {
   std::array<std::byte, kChunkHead> head{};
   if (auto filled = read(head); !filled) return filled;
+  terms_.reconnector.heard(number_);
   const std::uint64_t number = take_number(ByteView(head).first(8));
   const std::uint64_t size = take_number(ByteView(head).subspan(8));
   if (size == 0 && number == kSignOfLife) return {};
@@ -84,7 +92,7 @@ Result<> BulkInlet::receive_chunk(std::uint64_t number, std::size_t size) {
     if (auto said = say_received(); !said) return said;
   }
   // The other end could not be heard meanwhile.
-  note_heard(Clock::now());
+  last_heard_ = Clock::now();
   ByteBuffer bytes(size);
   if (auto filled = read(bytes); !filled) {
     terms_.give_back(size);
@@ -105,14 +113,9 @@ Result<> BulkInlet::read(std::span<std::byte> bytes) {
   return {};
 }
 
-void BulkInlet::note_heard(MonotonicTime now) {
-  last_heard_ = now;
-  terms_.reconnector.heard(number_);
-}
-
 Result<> BulkInlet::wait_for_bytes() {
   const auto now = Clock::now();
-  if (std::exchange(heard_, false)) note_heard(now);
+  if (std::exchange(heard_, false)) last_heard_ = now;
   const auto silent = last_heard_ + terms_.patience.silence;
   if (now >= silent) {
     return lose({ErrorCode::unreachable,

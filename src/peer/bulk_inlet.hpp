@@ -33,12 +33,12 @@ class BulkInlet {
   void interrupt() { connection_.interrupt(); }
 
  private:
+  Result<> receive_stream();
   Result<> adopt(Result<Joined> joined);
   Result<> receive_all();
   Result<> receive();
   Result<> receive_chunk(std::uint64_t number, std::size_t size);
   Result<> read(std::span<std::byte> bytes);
-  void note_heard(MonotonicTime now);
   Result<> wait_for_bytes();
   Result<> say_received();
   tl::unexpected<Error> lose(const Error& why);

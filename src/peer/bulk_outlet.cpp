@@ -20,7 +20,10 @@ Result<> BulkOutlet::run() {
     if (going) break;
     if (std::exchange(lost_, false)) going = adopt(terms_.reconnector.reconnect(number_, 0, going.error()));
   }
-  if (!going) return going;
+  if (!going) {
+    terms_.reconnector.gone(number_);
+    return going;
+  }
   terms_.reconnector.ended(number_);
   connection_.stream().say_goodbye();
   return {};

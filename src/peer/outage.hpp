@@ -34,6 +34,12 @@ class Outage {
     present_.erase(connection);
     return heard(connection);
   }
+  /// It will not come back, nor will the session.
+  void gone(int connection) {
+    present_.erase(connection);
+    unheard_.erase(connection);
+    lost_.erase(connection);
+  }
   bool waits_for_word() const { return !unheard_.empty(); }
 
  private:

@@ -104,6 +104,12 @@ void Reconnector::ended(int connection) {
   go_on_if(outage_.ended(connection));
 }
 
+void Reconnector::gone(int connection) {
+  const std::lock_guard lock(mutex_);
+  outage_.gone(connection);
+  waits_for_word_ = outage_.waits_for_word();
+}
+
 void Reconnector::came(int connection) {
   const std::lock_guard lock(mutex_);
   go_on_if(outage_.came(connection));

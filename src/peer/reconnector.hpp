@@ -57,6 +57,8 @@ class Reconnector {
   void heard(int connection);
   /// It has carried all that it was to carry.
   void ended(int connection);
+  /// It is given up.
+  void gone(int connection);
 
  protected:
   /// One try, until the window of what was lost at `lost` has passed; of nothing lost: as long as makes

@@ -273,7 +273,9 @@ TEST_F(Scenario, FinishIsLostAndBothDaemonsDie) {
   });
   b.start_daemon();
   a.start_daemon();
-  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+  const auto report = a.await_end(id);
+  EXPECT_EQ(report.phase, Phase::failed);
+  EXPECT_EQ(report.vm_runs_on, "hosta");
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
   expect_moves(a, b);
 }
@@ -356,45 +358,69 @@ TEST_F(Scenario, ADecisionThatCannotBeWrittenDoesNotCount) {
   EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
 }
 
+/// hosta's journal says that a decision was not written, and has written it; and it cannot be overwritten.
+class DecisionNotRecorded : public Scenario {
+ protected:
+  static bool is_in_doubt(const Report& report) { return report.phase == Phase::needs_attention; }
+  template <class Message>
+  MigrationId decide_in_vain() {
+    network.set_judge(cut_at<Message>(LoopbackNetwork::Fate::cut_before));
+    auto id = start(a, b);
+    a.await("doubt", is_in_doubt);
+    a.journal->lie_at("reclaiming");
+    a.journal->fail_at("relinquished");
+    EXPECT_TRUE(a.daemon().resolve(id, "hostb"));
+    a.await("doubt about the decision", [](const Report& report) {
+      return is_in_doubt(report) && report.error->message.find("could not be recorded") != std::string::npos;
+    });
+    EXPECT_EQ(record_here(id), "reclaiming");
+    return id;
+  }
+  void heal_network() {
+    network.set_judge(nullptr);
+    network.heal();
+  }
+  void mend_journal() {
+    a.journal->lie_at("");
+    a.journal->fail_at("");
+  }
+  std::string record_here(const MigrationId& id) {
+    return a.journal->find(id, handover::Role::source).value().value().state;
+  }
+  static bool comes_true(const std::function<bool()>& met) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!met() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    return met();
+  }
+};
+
 // A daemon that starts anew reads what is on disk, and would run the VM whatever has been heard since.
-TEST_F(Scenario, ADecisionThatDidNotCountIsTakenBackOnDiskAsWell) {
-  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
-  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
-  const auto id = start(a, b);
-  a.await("doubt", doubted);
-  a.forget();
-  a.journal->lie_at("reclaiming");
-  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
-  EXPECT_THAT(a.await("doubt again", doubted).error->message, testing::HasSubstr("could not be recorded"));
-  a.journal->fail_at("");
-  const auto record = [&] { return a.journal->find(id, handover::Role::source).value().value().state; };
-  while (record() == "reclaiming") std::this_thread::yield();
-  EXPECT_EQ(record(), "relinquished");
+TEST_F(DecisionNotRecorded, IsTakenBackOnDiskAsWell) {
+  const auto id = decide_in_vain<Finish>();
+  mend_journal();
+  EXPECT_TRUE(comes_true([&] { return record_here(id) == "relinquished"; }));
   a.kill_daemon();
   a.forget();
   a.start_daemon();
-  a.await("doubt after the restart", doubted);
+  a.await("doubt after the restart", is_in_doubt);
   EXPECT_TRUE(world->running_on(web1.id).empty());
 }
 
-// Until then hostb could say that it runs there, and a daemon that starts anew would not know.
-TEST_F(Scenario, NoVerdictIsActedOnWhileADecisionThatDidNotCountIsOnDisk) {
-  const auto doubted = [](const Report& report) { return report.phase == Phase::needs_attention; };
-  network.set_judge(cut_at<Finish>(LoopbackNetwork::Fate::cut_before));
-  const auto id = start(a, b);
-  a.await("doubt", doubted);
-  a.forget();
-  a.journal->lie_at("reclaiming");
-  ASSERT_TRUE(a.daemon().resolve(id, "hostb"));
-  a.await("doubt again", doubted);
-  a.journal->fail_at("relinquished");
-  network.set_judge(nullptr);
-  network.heal();
-  const auto writes = [&] { return a.journal->failures(); };
-  for (const auto before = writes(); writes() < before + 3;) std::this_thread::yield();
-  EXPECT_TRUE(world->running_on(web1.id).empty());
-  a.journal->fail_at("");
-  EXPECT_EQ(a.await_end(id).phase, Phase::failed);
+TEST_F(DecisionNotRecorded, WhatRunsThereIsNotBelievedBeforeThat) {
+  const auto id = decide_in_vain<Verdict>();
+  heal_network();
+  const auto before = a.journal->failures();
+  EXPECT_TRUE(comes_true([&] { return a.journal->failures() >= before + 3; }));
+  EXPECT_EQ(world->position("hosta: destroy"), world->log().size());
+  mend_journal();
+  EXPECT_EQ(a.await_end(id).phase, Phase::completed);
+  expect_runs_only_on(b);
+}
+
+TEST_F(DecisionNotRecorded, WhatWasRefusedThereRunsHere) {
+  const auto id = decide_in_vain<Finish>();
+  heal_network();
+  EXPECT_EQ(a.await_end(id).vm_runs_on, "hosta");
   expect_runs_only_on(a);
 }
 

@@ -30,7 +30,6 @@ class WatchedJournal : public handover::Journal {
   void fail_at(std::string state) {
     const std::lock_guard lock(mutex_);
     failing_ = std::move(state);
-    lies_ = false;
   }
   int failures() {
     const std::lock_guard lock(mutex_);
@@ -39,16 +38,15 @@ class WatchedJournal : public handover::Journal {
   /// The record is on disk all the same, as where an fsync has failed.
   void lie_at(std::string state) {
     const std::lock_guard lock(mutex_);
-    failing_ = std::move(state);
-    lies_ = true;
+    lying_ = std::move(state);
   }
 
   Result<> write(const handover::Record& record) override {
     {
       const std::lock_guard lock(mutex_);
-      if (record.state == failing_) {
+      if (record.state == lying_) (void)real_->write(record);
+      if (record.state == failing_ || record.state == lying_) {
         ++failures_;
-        if (lies_) (void)real_->write(record);
         return fail(ErrorCode::failed, "the journal's disk is full");
       }
     }
@@ -67,7 +65,7 @@ class WatchedJournal : public handover::Journal {
   const std::unique_ptr<Journal> real_;
   std::mutex mutex_;
   std::string failing_;
-  bool lies_ = false;
+  std::string lying_;
   int failures_ = 0;
 };
 

@@ -102,6 +102,11 @@ TEST_F(SilentHost, DoesNotKeepAVmFromLeaving) {
 
 class BusyHost : public Scenario {
  protected:
+  BusyHost() {
+    b.timing.claim = Milliseconds(100);
+    b.kill_daemon();
+    b.start_daemon();
+  }
   /// Offers so many VMs to hostb, and leaves it at that.
   void offer_vms(const std::string& host, int count) {
     const auto dialer = network.dialer(host);
@@ -120,7 +125,7 @@ class BusyHost : public Scenario {
   /// What was found against them, once each has been answered.
   std::vector<std::string> await_answers(std::size_t count) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return answers_ == count; });
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] { return answers_ == count; }));
     return found_;
   }
 

@@ -50,5 +50,14 @@ TEST_F(OutageTest, DoesNotWaitForConnectionsThatHaveEnded) {
   EXPECT_TRUE(outage_.ended(2));
 }
 
+TEST_F(OutageTest, DoesNotWaitForConnectionsThatAreGivenUp) {
+  EXPECT_TRUE(outage_.lost(0));
+  EXPECT_FALSE(outage_.lost(1));
+  outage_.gone(1);
+  outage_.gone(2);
+  EXPECT_FALSE(outage_.waits_for_word());
+  EXPECT_TRUE(outage_.came(0));
+}
+
 }  // namespace
 }  // namespace vmigrate::peer

@@ -58,7 +58,18 @@ class Resuming : public RelayedSession {
     if (arrived.size() != size) here_->close();
     writer.join();
     EXPECT_TRUE(arrived == bytes);
+    expect_to_be_back();
     EXPECT_FALSE(heard_here_.has_ended() || heard_there_.has_ended());
+  }
+
+  /// Each side says that the link is back as often as it has said that it is lost.
+  void expect_to_be_back() {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (const auto* stalls : {&stalls_here_, &stalls_there_}) {
+      while (stalls->over != stalls->begun && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+      EXPECT_EQ(stalls->over, stalls->begun);
+    }
   }
 
   /// Calls `act` once, in the middle of a move.
