@@ -8,6 +8,7 @@
 #include "base/identifiers.hpp"
 #include "base/threads.hpp"
 #include "base/units.hpp"
+#include "migration/held.hpp"
 
 namespace vmigrate::migration {
 
@@ -23,26 +24,8 @@ class Claims {
  public:
   explicit Claims(Threads& threads) : shared_(std::make_shared<Shared>(threads)) {}
 
-  /// Holds one VM until it is destroyed.
-  class Claim {
-   public:
-    Claim(Claim&& other) noexcept : shared_(std::move(other.shared_)), vm_(std::move(other.vm_)) {}
-    Claim(const Claim&) = delete;
-    Claim& operator=(const Claim&) = delete;
-    Claim& operator=(Claim&&) = delete;
-    ~Claim() {
-      if (!shared_) return;
-      const std::lock_guard lock(shared_->mutex);
-      shared_->taken.erase(vm_);
-      shared_->freed->notify_all();
-    }
-
-   private:
-    friend class Claims;
-    Claim(std::shared_ptr<Shared> shared, VmId vm) : shared_(std::move(shared)), vm_(std::move(vm)) {}
-    std::shared_ptr<Shared> shared_;
-    VmId vm_;
-  };
+  /// Of one VM.
+  using Claim = Held;
 
   /// Nothing when another migration still holds the VM after `patience`.
   std::optional<Claim> claim(const VmId& vm, Milliseconds patience = Milliseconds(0)) {
@@ -50,7 +33,11 @@ class Claims {
     if (!shared_->freed->wait_for(lock, patience, [&] { return !shared_->taken.contains(vm); }))
       return std::nullopt;
     shared_->taken.insert(vm);
-    return Claim(shared_, vm);
+    return Claim([shared = shared_, vm] {
+      const std::lock_guard freeing(shared->mutex);
+      shared->taken.erase(vm);
+      shared->freed->notify_all();
+    });
   }
 
  private:

@@ -6,10 +6,10 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "base/threads.hpp"
 #include "base/units.hpp"
+#include "migration/held.hpp"
 
 namespace vmigrate::migration {
 
@@ -27,28 +27,7 @@ class Places {
   Places(Threads& threads, std::size_t of_a_host, std::size_t of_all)
       : of_a_host_(of_a_host), of_all_(of_all), shared_(std::make_shared<Shared>(threads)) {}
 
-  /// Taken until it is destroyed.
-  class Place {
-   public:
-    Place(Place&& other) noexcept : shared_(std::move(other.shared_)), host_(std::move(other.host_)) {}
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
-    Place& operator=(Place&&) = delete;
-    ~Place() {
-      if (!shared_) return;
-      const std::lock_guard lock(shared_->mutex);
-      --shared_->taken;
-      if (--shared_->of_host[host_] == 0) shared_->of_host.erase(host_);
-      shared_->freed->notify_all();
-    }
-
-   private:
-    friend class Places;
-    Place(std::shared_ptr<Shared> shared, std::string host)
-        : shared_(std::move(shared)), host_(std::move(host)) {}
-    std::shared_ptr<Shared> shared_;
-    std::string host_;
-  };
+  using Place = Held;
 
   /// Nothing when there is still none for this host after `patience`.
   std::optional<Place> take(const std::string& host, Milliseconds patience = Milliseconds(0)) {
@@ -56,7 +35,12 @@ class Places {
     if (!shared_->freed->wait_for(lock, patience, [&] { return has_room_for(host); })) return std::nullopt;
     ++shared_->taken;
     ++shared_->of_host[host];
-    return Place(shared_, host);
+    return Place([shared = shared_, host] {
+      const std::lock_guard freeing(shared->mutex);
+      --shared->taken;
+      if (--shared->of_host[host] == 0) shared->of_host.erase(host);
+      shared->freed->notify_all();
+    });
   }
 
  private:

@@ -394,7 +394,7 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
     return;
   }
   // What is refused may run here, whatever a restart would read.
-  if (verdict.outcome != handover::Outcome::refused && !is_promise_on_record()) return ask_later();
+  if (verdict.outcome != handover::Outcome::refused && !keep_promise_on_record()) return ask_later();
   verdict_seen_ = true;
   destination_answer_ = verdict.answer;
   if (verdict.outcome == handover::Outcome::running && !runs_there_) {
@@ -407,7 +407,7 @@ void SourceMigration::on_verdict(const Verdict& verdict) {
 
 /// A decision that could not be recorded may be on disk all the same, where the error lies, as one of fsync
 /// may. A restart would believe it, whatever has been heard since.
-bool SourceMigration::is_promise_on_record() {
+bool SourceMigration::keep_promise_on_record() {
   if (!decision_unsure_) return true;
   const auto written = record(state_);
   if (!written) spdlog::error("{}: {}", label(), written.error().message);
@@ -451,7 +451,7 @@ void SourceMigration::ask_later() {
 
 void SourceMigration::ask() {
   if (!std::holds_alternative<source::Relinquished>(state_)) return;
-  (void)is_promise_on_record();
+  (void)keep_promise_on_record();
   const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration}, edges_.timing.question);
   if (!answer) {
     doubt({ErrorCode::needs_attention,

@@ -95,7 +95,7 @@ class SourceMigration {
   Result<> act(handover::source::Action action);
   Result<> record(const handover::source::State& state);
   void send_finish_call();
-  bool is_promise_on_record();
+  bool keep_promise_on_record();
   void miss_decision();
   void ask_later();
   void ask();

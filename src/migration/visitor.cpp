@@ -78,8 +78,8 @@ void Visitor::serve(const Offer& offer) {
   if (!offer.check_only) tell_others_({taken.source_host, offer.domain.id, {}});
   if (auto may = edges_.permission->may_receive(taken.domain, taken.source_host); !may)
     return refuse(offer, may.error());
+  // For a place as for the VM: migrations that have just ended may still be clearing up.
   if (!offer.check_only) {
-    // Migrations that have just ended may still be clearing up.
     auto place = arriving_vms_.take(taken.source_host, edges_.timing.claim);
     if (!place) {
       return refuse(offer,
