@@ -67,20 +67,23 @@ class DestinationMigration {
   void on_prepared();
   void say_taken(std::uint64_t stream_bytes);
   void on_stream_failed(const Error& why);
+  void source_has_left();
   void on_finish(const Finish& finish);
 
   // Only `record` can fail for good; the others come back as events, or try again.
   Result<> act(handover::destination::Action action);
   Result<> record(const handover::destination::State& state);
+  void tell_source();
+  void retry(std::function<void()> what);
+
+  // The VM that has arrived is run, or nothing is left of it (destination_outcome.cpp).
   void finish_incoming();
   void resume_here();
   void announce_here();
   void discard_here();
   Result<> discard_leftover();
-  void source_has_left();
-  void tell_source();
-  void retry(std::function<void()> what);
 
+  // What people see (destination_report.cpp).
   std::string label() const;
   void introduce();
   void show_state();

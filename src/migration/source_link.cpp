@@ -67,20 +67,4 @@ void SourceMigration::note_link() {
   report_.progress.link = link_stalls_.report(edges_.clock.now());
 }
 
-/// The destination may be waiting for the link to come back. It need not, once it is asked anew; and if it
-/// cannot be, it does so when it has waited long enough. Or it may be in doubt, as this host was until an
-/// administrator decided; if it cannot be told, it stays so.
-void SourceMigration::tell_that_it_is_over() {
-  const auto answer = ask_peer(edges_, record_.peer, Ask{record_.migration, true}, edges_.timing.question);
-  if (!answer && resolved_) {
-    spdlog::warn(
-        "{}: {} could not be told that it has lost the VM: end what is left of it there before that host "
-        "is connected again ({})",
-        label(), record_.peer, answer.error().message);
-  }
-  const auto* verdict = answer ? std::get_if<Verdict>(&*answer) : nullptr;
-  if (verdict != nullptr && verdict->outcome == handover::Outcome::running)
-    spdlog::error("{}: has run on {}, by its record: see that it does not run there", label(), record_.peer);
-}
-
 }  // namespace vmigrate::migration

@@ -67,7 +67,7 @@ class SourceMigration {
   Result<OfferAnswer> offer();
   Result<> begin();
 
-  // What happens.
+  // What happens (source_link.cpp: to the link; source_pacing.cpp: to the rounds).
   void apply(const handover::source::Event& event);
   void on_message(const ControlMessage& message);
   void on_link_lost(const Error& why);
@@ -94,6 +94,12 @@ class SourceMigration {
   // What it leads to. Only `record` can fail for good; the others come back as events, or try again.
   Result<> act(handover::source::Action action);
   Result<> record(const handover::source::State& state);
+  /// Soon, but not more often than edges.timing.retry says.
+  void retry(std::function<void()> what);
+  std::vector<announce::Interface> bridged_interfaces() const;
+  void stop_observing();
+
+  // Who runs the VM, and what follows from that (source_outcome.cpp).
   void send_finish_call();
   bool keep_promise_on_record();
   void miss_decision();
@@ -106,10 +112,6 @@ class SourceMigration {
   void confirm();
   void await_refusal();
   void tell_that_it_is_over();
-  std::vector<announce::Interface> bridged_interfaces() const;
-  void stop_observing();
-  /// Soon, but not more often than edges.timing.retry says.
-  void retry(std::function<void()> what);
 
   // What people see (source_report.cpp).
   void introduce();

@@ -21,6 +21,19 @@ Milliseconds rounded(std::uint64_t microseconds) {
 
 }  // namespace
 
+void SourceMigration::introduce() {
+  report_.id = record_.migration;
+  report_.vm = record_.vm;
+  report_.vm_name = record_.vm_name;
+  report_.vmm = record_.vmm;
+  report_.role = handover::Role::source;
+  report_.source_host = edges_.host;
+  report_.destination_host = record_.peer;
+  report_.vm_runs_on = edges_.host;
+  report_.started = edges_.clock.wall();
+  publish_(report_);
+}
+
 std::string SourceMigration::label() const {
   return fmt::format("{} {} to {}", short_form(record_.migration), record_.vm_name, record_.peer);
 }
