@@ -22,17 +22,16 @@ Result<TimePoint> expiry(const X509* certificate, const std::string& path) {
   return std::chrono::system_clock::from_time_t(::timegm(&time));
 }
 
-/// Looks at it as the other end of a connection does. `expires` becomes the earliest end in the chain that
-/// was found, as far as it was.
-Result<std::string> verify(SSL_CTX* context, X509* certificate, const char* purpose, TimePoint* expires,
-                           const std::string& path) {
+/// Looks at it as the other end of a connection does, to which a host is a server in either role. `expires`
+/// becomes the earliest end in the chain that was found, as far as it was.
+Result<std::string> verify(SSL_CTX* context, X509* certificate, TimePoint* expires, const std::string& path) {
   const std::unique_ptr<X509_STORE_CTX, decltype(&::X509_STORE_CTX_free)> verification(
       ::X509_STORE_CTX_new(), &::X509_STORE_CTX_free);
   STACK_OF(X509)* above = nullptr;
   ::SSL_CTX_get0_chain_certs(context, &above);
   if (!verification ||
       ::X509_STORE_CTX_init(verification.get(), ::SSL_CTX_get_cert_store(context), certificate, above) != 1 ||
-      ::X509_STORE_CTX_set_default(verification.get(), purpose) != 1) {
+      ::X509_STORE_CTX_set_default(verification.get(), "ssl_server") != 1) {
     return fail(ErrorCode::failed, "OpenSSL: " + peer::openssl_error());
   }
   const bool accepted = ::X509_verify_cert(verification.get()) == 1;
@@ -64,12 +63,9 @@ Result<CertificateReport> examine_certificate(const peer::CredentialFiles& files
   CertificateReport report{peer::certificate_names(certificate), *end};
   // Without an authority the others know the key, and whether it is this one they say when they are dialled.
   if (files.ca.empty()) return report;
-  // Every host calls others and is called by them.
-  for (const char* purpose : {"ssl_server", "ssl_client"}) {
-    auto rejected = verify(context, certificate, purpose, &report.expires, files.certificate);
-    if (!rejected) return fail(rejected.error());
-    if (report.rejected_because.empty()) report.rejected_because = std::move(*rejected);
-  }
+  auto rejected = verify(context, certificate, &report.expires, files.certificate);
+  if (!rejected) return fail(rejected.error());
+  report.rejected_because = std::move(*rejected);
   return report;
 }
 

@@ -74,9 +74,8 @@ void Doctor::examine_certificate(control::DoctorReport& report) {
   if (left.count() < 0)
     return bad(path + (own ? " has expired" : ", or the authority that signed it, has expired"), renew);
   if (!certificate->rejected_because.empty()) {
-    return bad(
-        fmt::format("other hosts do not accept {}: {}", path, certificate->rejected_because),
-        fmt::format("it has to be signed by {}, for servers and clients alike", configuration_.tls.ca));
+    return bad(fmt::format("other hosts do not accept {}: {}", path, certificate->rejected_because),
+               fmt::format("it has to be signed by {}, and good for a server", configuration_.tls.ca));
   }
   const auto& name = configuration_.host.name;
   const auto& names = certificate->names;

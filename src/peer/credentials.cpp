@@ -117,6 +117,10 @@ Result<Credentials> Credentials::load(const CredentialFiles& files, std::shared_
   ::SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   ::SSL_CTX_set_mode(context.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // A host is a server, in either role: OpenSSL would look whether the one that dials is good for a client.
+  // What is for clients only, as libvirt's clientcert.pem, is no host's.
+  if (::SSL_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_SERVER) != 1)
+    return fail(ErrorCode::failed, "OpenSSL: " + openssl_error());
   if (trust->authority && ::SSL_CTX_load_verify_file(context.get(), files.ca.c_str()) != 1)
     return unusable(files.ca, "CA certificate");
   auto* argument =

@@ -155,6 +155,25 @@ TEST_F(Stalls, TheWindowIsShortOnceTheVmStandsStill) {
   expect_moves(a, b);
 }
 
+TEST_F(Stalls, AVmThatStandsStillWaitsForTenPausesAtMost) {
+  allow_stalls(kLong, kLong);
+  a.hypervisor.script().hold(FakeStep::perform);
+  StartOptions options;
+  options.host = "hostb";
+  options.max_pause = Milliseconds(20);
+  const auto id = a.daemon().start("web1", options);
+  ASSERT_TRUE(id) << id.error().message;
+  ASSERT_TRUE(a.hypervisor.script().reached(FakeStep::perform));
+  network.cut();
+  const auto stalled = a.await("the shorter window", [](const Report& report) {
+    return report.progress.link.outage && report.progress.link.outage->window < kLong;
+  });
+  EXPECT_EQ(stalled.progress.link.outage->window, Milliseconds(200));
+  EXPECT_EQ(a.await_end(*id).phase, Phase::failed);
+  EXPECT_EQ(world->running_on(web1.id), std::set<std::string>{"hosta"});
+  a.hypervisor.script().release(FakeStep::perform);
+}
+
 TEST_F(Stalls, ASourceThatWasRestartedTellsADestinationThatWaitsForIt) {
   allow_stalls(kLong, kLong);
   a.hypervisor.script().hold(FakeStep::memory);

@@ -87,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Slow, Attacks, testing::ValuesIn(kSlow), name_of);
 // --- By somebody else
 
 using std::chrono::hours;
-const std::array<Attack, 9> kStrangers{{
+const std::array<Attack, 10> kStrangers{{
     {"WithoutACertificate", [](Attacks& host) { host.expect_no_tls(TLS1_3_VERSION); }},
     {"WithOldTls", [](Attacks& host) { host.expect_no_tls(TLS1_2_VERSION); }},
     {"WithOldTlsAndAGoodCertificate",
@@ -109,6 +109,11 @@ const std::array<Attack, 9> kStrangers{{
     {"WithACertificateOfTomorrow",
      [](Attacks& host) {
        host.expect_turned_away(host.authority().issue({{"hosta"}, hours(24), hours(48)}));
+     }},
+    {"WithACertificateForClientsOnly",
+     [](Attacks& host) {
+       host.expect_turned_away(
+           host.authority().issue(CertificateWish{.names = {"hosta"}, .extended_key_usage = "clientAuth"}));
      }},
     {"WithoutAName",
      [](Attacks& host) { host.expect_turned_away(host.authority().issue(CertificateWish{})); }},

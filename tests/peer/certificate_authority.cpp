@@ -95,6 +95,8 @@ CertificateAuthority::Certificate CertificateAuthority::sign(EVP_PKEY* key, cons
   std::string names;
   for (const auto& name : wish.names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
   if (!names.empty()) add_extension(certificate.get(), NID_subject_alt_name, names);
+  if (!wish.extended_key_usage.empty())
+    add_extension(certificate.get(), NID_ext_key_usage, wish.extended_key_usage);
   require(::X509_sign(certificate.get(), key_.get(), ::EVP_sha256()) > 0, "X509_sign");
   return certificate;
 }

@@ -17,6 +17,7 @@ struct CertificateWish {
   std::vector<std::string> names;  ///< DNS subject alternative names
   std::chrono::hours begins{-1};   ///< from now
   std::chrono::hours ends{24};
+  std::string extended_key_usage{};  ///< in OpenSSL's words, such as "serverAuth"; empty: for anything
 };
 
 /// Signs certificates for the hosts of a test, in a folder that goes away with it.

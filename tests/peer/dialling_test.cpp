@@ -35,6 +35,21 @@ TEST_F(Dialling, JoinsTwoHostsThatTrustTheSameAuthority) {
   EXPECT_THAT(other->peer().address, HasSubstr("127.0.0.1:"));
 }
 
+// As libvirt's own servercert.pem is.
+TEST_F(Dialling, JoinsTwoHostsWhoseCertificatesAreForServersOnly) {
+  const auto for_servers = [this](const std::string& name) {
+    return endpoint(authority_.issue(CertificateWish{.names = {name}, .extended_key_usage = "serverAuth"}));
+  };
+  auto there = for_servers("hostb");
+  there.peers["hosta"] = {};
+  listen(there);
+  auto here = for_servers("hosta");
+  here.peers["hostb"] = {"127.0.0.1", port()};
+  auto session = TlsDialer(std::move(here)).dial("hostb");
+  ASSERT_TRUE(session) << session.error().message;
+  EXPECT_EQ(accepted()->peer().host, "hosta");
+}
+
 TEST_F(Dialling, SaysThatAHostIsNotConfigured) {
   EXPECT_THAT(refused_dial(endpoint("hosta"), "hostx"), is_error(ErrorCode::not_found, "hostx"));
 }

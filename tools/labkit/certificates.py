@@ -19,7 +19,7 @@ def make_certificate(authority, folder, name):
     extensions = folder / "host.ext"
     run("openssl", "req", "-new", *CURVE, "-subj", f"/CN={name}", "-keyout", folder / "host.key", "-out", request)
     extensions.write_text(f"subjectAltName=DNS:{name}\nkeyUsage=critical,digitalSignature\n"
-                          "extendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=critical,CA:FALSE\n",
+                          "extendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:FALSE\n",
                           encoding="utf-8")
     run("openssl", "x509", "-req", "-days", "3650", "-in", request, "-extfile", extensions,
         "-CA", authority / "ca.pem", "-CAkey", authority / "ca.key", "-CAcreateserial", "-out", folder / "host.pem")
