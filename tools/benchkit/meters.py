@@ -1,5 +1,6 @@
 """What is read before and after a move, outside of the guest and of whoever moves it."""
 
+import contextlib
 import json
 import re
 import resource
@@ -19,8 +20,13 @@ class HostGroup:
         self.host = host
         self.folder = unified_hierarchy() / f"bench-{host.namespace}"
         self.folder.mkdir(exist_ok=True)
-        for pid in network.processes_in(host.namespace):
-            (self.folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
+        self.take_in()
+
+    def take_in(self):
+        """What has been started from elsewhere, as a daemon that took another's place."""
+        for pid in network.processes_in(self.host.namespace):
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                (self.folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     def command(self, *arguments):
         """The command line that runs `arguments` in this group."""

@@ -74,6 +74,8 @@ class Bench:
         """No second try: what goes wrong is the result."""
         try:
             mover.get_ready(self.lab.hosts.values())
+            for group in self.groups.values():
+                group.take_in()
             guest = guests.take(mover.bare)
             set_write_rate(guest, guests.workload, case)
             if len(guest.running_on) != 1:
