@@ -9,7 +9,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from labkit import processes
+from labkit import network, processes
 
 from moving import GUEST, empty_state_folder, fill_state_folder, small_state_folder
 from test_faults import PATIENCE, Move, daemon_of, is_stopped, phase, restart, status, wait_for_phase
@@ -69,7 +69,7 @@ class Scene:
     lab: object
     guest: object
     hold: Hold
-    asked: list = field(default_factory=list)  # clients beside the one that started it, by their processes
+    asked: list = field(default_factory=list)  # clients beside the one that started it, and at which ends they succeed
 
     def begin(self):
         if self.hold.failpoint:
@@ -95,10 +95,11 @@ class Scene:
         if self.hold.failpoint and self.holder.is_running("migrated"):
             processes.send(daemon_of(self.holder), signal.SIGCONT)
 
-    def ask(self, *arguments):
+    def ask(self, arguments, works_if):
         """Not waited for: the daemon may be stopped."""
         command = self.source.inside(self.source.client_program, *arguments)
-        self.asked.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        asked = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.asked.append((asked, works_if))
 
     def has_stopped_trying(self):
         """The source has given up, or waits for a word of the destination."""
@@ -155,15 +156,29 @@ def cut_for_a_second(scene):
     scene.lab.link.heal()
 
 
-def ask(*arguments):
+def ask(*arguments, works_if=()):
     def inflict(scene):
-        scene.ask(*arguments)
+        scene.ask(arguments, works_if)
         scene.release()
     return inflict
 
 
 def start_by_hand(scene):
-    scene.lab.host("hostb").virsh("start", GUEST, check=False)
+    answer = scene.lab.host("hostb").virsh("start", GUEST, check=False)
+    assert answer.returncode != 0, answer.stdout
+    scene.release()
+
+
+def destroy_by_hand(host):
+    def inflict(scene):
+        scene.lab.host(host).virsh("destroy", GUEST)
+        scene.release()
+    return inflict
+
+
+def abort_by_hand(scene):
+    # Behind the promise libvirt may refuse it, or say that it has no job that could be aborted.
+    scene.source.virsh("domjobabort", GUEST, check=False)
     scene.release()
 
 
@@ -255,7 +270,7 @@ FAULTS = [
     Fault("nothing comes from the source", cut("hosta"), by_hold(S, S, S, S, EITHER, EITHER, D, D, D, None)),
     # What the source sends arrives: silence is not failure.
     Fault("nothing comes from the destination", cut("hostb"), by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, None)),
-    Fault("it is cancelled", ask("cancel", GUEST),
+    Fault("it is cancelled", ask("cancel", GUEST, works_if=(S,)),
           by_hold(S, S, S, EITHER, EITHER, EITHER, D, D, D, D, about_to_reserve=S) |
           between(S, S, S, S, S, EITHER, EITHER, D, D, D)),
     Fault("the source's disk is full", fill_disk("hosta"), by_hold(S, S, S, S, D, D, D, D, D, D), small_disk("hosta")),
@@ -264,10 +279,20 @@ FAULTS = [
           by_hold(ENDED, ENDED, ENDED, None, None, None, None, ENDED, ENDED, ENDED)),
     Fault("the guest reboots", reboot_guest, by_hold(D, D, D, None, None, None, None, D, D, D), is_booted_anew=True),
     Fault("it is started by hand at the destination", start_by_hand, EVERYWHERE),
+    Fault("it is destroyed by hand at the source", destroy_by_hand("hosta"),
+          {"prepared": (ENDED,), "memory": (ENDED,), "promised": (D,), "committed": (D,)}),
+    Fault("it is destroyed by hand at the destination", destroy_by_hand("hostb"),
+          {"memory": (S,), "about to promise": (S,), "about to commit": (S, IN_DOUBT), "committed": (IN_DOUBT,),
+           "known to run": (ENDED,)}),
+    Fault("it is aborted by hand at the source", abort_by_hand,
+          {"prepared": EITHER, "memory": (S,), "about to promise": EITHER, "promised": EITHER, "committed": (D,)}),
     Fault("it is resumed by hand at the source", resume_by_hand,
           by_hold(*[None] * 5, D, D, D, None, None) | between(*[None] * 6, EITHER, *[None] * 3)),
     Fault("it is asked for again", ask("start", GUEST, "hostb"), EVERYWHERE),
 ]
+# With these it is as if nothing had happened.
+GOES_ON = {"the link is cut for a second", "the guest reboots", "it is started by hand at the destination",
+           "it is asked for again"}
 CELLS = [(fault, hold) for fault in FAULTS for hold in HOLDS if hold.name in fault.outcomes]
 
 
@@ -325,6 +350,24 @@ def where_it_is(lab, guest):
         return LOST if not any(host.qemus() for host in lab.hosts.values()) else None  # or it has ended itself
 
     return processes.wait_until(found, PATIENCE, "an end")
+
+
+# What belongs to a host: its daemons, whoever waits for them, the process that keeps its namespaces.
+RESIDENTS = {"libvirtd", "migrated", "tini", "sleep"}
+
+
+def leave_nothing_running(lab):
+    """Beside the guest's QEMU and its tap on the one host that has it."""
+    def left():
+        found = []
+        for host in lab.hosts.values():
+            guests = len(host.qemus())
+            names = [network.name_of(pid) for pid in network.processes_in(host.namespace)]
+            found += [name for name in names if name and name not in RESIDENTS and not (guests and name.startswith("qemu"))]
+            found += [tap for tap in network.links_in(host.namespace) if tap.startswith("vnet")][guests:]
+        return found
+
+    processes.wait_until(lambda: not left(), PATIENCE, "every process and tap of a migration to be gone")
 
 
 def decide(lab, guest, name):

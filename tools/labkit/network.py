@@ -9,6 +9,8 @@
 All interfaces are made inside the namespaces, so that the machine's own network never sees them.
 """
 
+import json
+
 from .processes import run
 
 MIGRATION = "mig0"
@@ -34,6 +36,19 @@ def delete_namespace(name):
 
 def processes_in(name):
     return [int(pid) for pid in run("ip", "netns", "pids", name, check=False).stdout.split()]
+
+
+def name_of(pid):
+    """Of a process; nothing when it has just ended."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def links_in(name):
+    return [link["ifname"] for link in json.loads(run("ip", "-j", "-n", name, "link").stdout)]
 
 
 def connect(left, left_name, right, right_name):
