@@ -141,7 +141,7 @@ class Hypervisor {
   /// Puts a warning (a few words; none: takes it away) where people see it who would start this VM's vCPUs by
   /// hand. Not possible while a move of it stands.
   virtual Result<> warn_people(const VmId& vm, const std::string& warning) = 0;
-  /// Starts the vCPUs of a stopped VM; success also when they run already.
+  /// Starts the vCPUs of a stopped VM; success also when they run already, if its process answers.
   virtual Result<> resume(const VmId& vm) = 0;
   /// Ends a VM's process; success also when there is none.
   virtual Result<> destroy(const VmId& vm) = 0;

@@ -1,5 +1,7 @@
 #include "hypervisor/libvirt_link.hpp"
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 #include <libvirt/virterror.h>
 #include <sys/stat.h>
@@ -60,6 +62,17 @@ std::string with_warning(const std::string& title, const std::string& warning) {
 bool is_incoming(virDomainPtr domain) {
   virDomainJobInfo job{};
   return ::virDomainGetJobInfo(domain, &job) != 0 && last_error_is(VIR_ERR_OPERATION_UNSUPPORTED);
+}
+
+/// libvirt goes on saying for a moment that a VM runs whose QEMU has died. Asked for something that only QEMU
+/// can tell (what does not matter), it finds out.
+Result<> ask_whether_it_lives(virDomainPtr domain) {
+  virDomainIOThreadInfoPtr* threads = nullptr;
+  const int count = ::virDomainGetIOThreadInfo(domain, &threads, VIR_DOMAIN_AFFECT_LIVE);
+  if (count < 0) return fail(libvirt_error("asking whether the VM's QEMU lives"));
+  for (int i = 0; i < count; ++i) ::virDomainIOThreadInfoFree(threads[i]);
+  std::free(threads);
+  return {};
 }
 
 }  // namespace
@@ -131,7 +144,7 @@ Result<> LibvirtLink::resume(const VmId& vm) {
   if (!domain) return fail(domain.error());
   if (!*domain) return fail(ErrorCode::not_found, "there is no such VM on this host");
   const auto state = state_of(domain->get());
-  if (state && *state == DomainState::running) return {};
+  if (state && *state == DomainState::running) return ask_whether_it_lives(domain->get());
   if (::virDomainResume(domain->get()) == 0) return {};
   const Error error = libvirt_error("starting the VM's vCPUs");
   if (take_images_back(domain->get()) && ::virDomainResume(domain->get()) == 0) return {};

@@ -88,11 +88,12 @@ void SourceMigration::reclaim_here() {
     return retry([this] { reclaim_here(); });
   }
   switch (*state) {
-    case DomainState::running: warn_no_more(); return apply(source::VmIsBack{});
     case DomainState::unknown: return retry([this] { reclaim_here(); });
+    case DomainState::running:
     case DomainState::paused:
     case DomainState::incoming:
-      if (record_.runs) {
+      // Of one that is said to run, too: whether it does is only known once its process has answered.
+      if (record_.runs || *state == DomainState::running) {
         if (const auto resumed = hypervisor().resume(record_.vm); !resumed) {
           spdlog::warn("{}: cannot resume the VM: {}", label(), resumed.error().message);
           return retry([this] { reclaim_here(); });

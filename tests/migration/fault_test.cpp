@@ -148,6 +148,20 @@ TEST_F(Scenario, ADestinationThatCannotLoadGivesTheVmBack) {
   expect_moves(a, b);
 }
 
+// libvirt says for a moment that a VM runs whose QEMU has just died.
+TEST_F(Scenario, AVmThatDoesNotAnswerIsNotSaidToRunOn) {
+  a.hypervisor.script().fail(FakeStep::memory, kTrouble);
+  a.hypervisor.script().fail(FakeStep::resume, kTrouble);
+  a.hypervisor.script().hold(FakeStep::resume);
+  const auto id = start(a, b);
+  ASSERT_TRUE(a.hypervisor.script().reached(FakeStep::resume));
+  a.hypervisor.kill(web1.id);
+  a.hypervisor.script().release(FakeStep::resume);
+  const auto report = a.await_end(id);
+  EXPECT_THAT(report.error->message, testing::HasSubstr("web1 ended on hosta"));
+  EXPECT_EQ(report.vm_runs_on, "");
+}
+
 TEST_F(Scenario, CancelAfterTheVmWasHandedOverIsTooLate) {
   b.hypervisor.script().hold(FakeStep::load);
   const auto id = start(a, b);
