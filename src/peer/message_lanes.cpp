@@ -48,7 +48,7 @@ void MessageLanes::start(SessionEvents events) {
 
 void MessageLanes::send(Lane lane, ByteBuffer message) {
   if (is_closed()) return;
-  if (auto added = outgoing_.add(lane, std::move(message)); !added) {
+  if (auto added = lanes_.send(lane, std::move(message)); !added) {
     const std::lock_guard lock(mutex_);
     if (!broken_) broken_ = added.error();
   }
@@ -56,7 +56,7 @@ void MessageLanes::send(Lane lane, ByteBuffer message) {
 }
 
 void MessageLanes::dealt_with(Lane lane, std::size_t message_size) {
-  if (incoming_.dealt_with(lane, message_size)) wake();
+  if (lanes_.dealt_with(lane, message_size)) wake();
 }
 
 void MessageLanes::close() {
@@ -104,16 +104,14 @@ Result<> MessageLanes::converse() {
 }
 
 Result<> MessageLanes::come_back(const Error& why) {
-  auto joined = reconnector_->reconnect(0, received_, why);
+  auto joined = reconnector_->reconnect(0, lanes_.received(), why);
   if (!joined) return fail(joined.error());
   connection_.replace(std::move(joined->stream));
-  reader_ = {};
-  not_said_ = 0;
   output_ = {};
   output_sent_ = 0;
   write_blocked_ = false;
   last_heard_ = last_said_ = Clock::now();
-  return unacknowledged_.go_back_to(joined->received);
+  return lanes_.go_on_behind(joined->received);
 }
 
 /// Of the connection's end: another one may come in its place, unless the other end meant it.
@@ -139,43 +137,19 @@ Result<> MessageLanes::take_in() {
     last_heard_ = Clock::now();
     reconnector_->heard(0);
     if (said_farewell_) continue;
-    reader_.add(ByteView(record.data(), *count));
-    for (;;) {
-      auto frame = reader_.next();
-      if (!frame) return fail(frame.error());
-      if (!*frame) break;
-      if (auto delivered = deliver(std::move(**frame)); !delivered) return delivered;
-    }
+    const auto heard = lanes_.hear(ByteView(record.data(), *count), [this](Lane lane, ByteBuffer message) {
+      deliver(lane, std::move(message));
+    });
+    if (!heard) return heard;
   }
   return {};
 }
 
-Result<> MessageLanes::deliver(Frame frame) {
-  if (!frame.is_sign_of_life()) {
-    ++received_;
-    not_said_ += frame.payload.size() + kFrameCost;
-  }
-  if (frame.lane == 0) return take_own(frame);
-  auto message = incoming_.take(std::move(frame));
-  if (!message) return fail(message.error());
-  if (!*message || is_closed()) return {};
-  const Lane lane = (*message)->lane;
-  const std::size_t size = (*message)->bytes.size();
-  events_.message(lane, std::move((*message)->bytes));
-  if (!events_.dealt_with_later) incoming_.dealt_with(lane, size);
-  return {};
-}
-
-/// A frame of the session's own business: a sign of life, or a grant.
-Result<> MessageLanes::take_own(const Frame& frame) {
-  if (frame.is_sign_of_life()) return unacknowledged_.acknowledge(frame.received);
-  wire::Grant grant;
-  if (!grant.ParseFromArray(frame.payload.data(), static_cast<int>(frame.payload.size())) ||
-      !is_message_lane(grant.lane())) {
-    return fail(ErrorCode::refused, "it sent a grant that has no meaning");
-  }
-  outgoing_.grant(Lane{grant.lane()}, grant.cost());
-  return {};
+void MessageLanes::deliver(Lane lane, ByteBuffer message) {
+  if (is_closed()) return;
+  const std::size_t size = message.size();
+  events_.message(lane, std::move(message));
+  if (!events_.dealt_with_later) lanes_.dealt_with(lane, size);
 }
 
 Result<> MessageLanes::put_out() {
@@ -183,7 +157,7 @@ Result<> MessageLanes::put_out() {
   while (!said_farewell_) {
     if (output_sent_ == output_.size() && !fill_output()) {
       write_blocked_ = false;
-      if (is_closed() && outgoing_.empty()) say_farewell();
+      if (is_closed() && lanes_.is_all_taken()) say_farewell();
       return {};
     }
     const auto count = connection_.stream().write_some(output_.subspan(output_sent_));
@@ -191,7 +165,7 @@ Result<> MessageLanes::put_out() {
     write_blocked_ = *count == 0;
     if (write_blocked_) return {};
     output_sent_ += *count;
-    if (output_sent_ == output_.size() && output_.data() != sign_of_life_.data()) unacknowledged_.sent();
+    if (output_sent_ == output_.size()) lanes_.sent();
     last_said_ = Clock::now();
   }
   return {};
@@ -199,35 +173,13 @@ Result<> MessageLanes::put_out() {
 
 /// The next frame to send becomes the output. False when there is none.
 bool MessageLanes::fill_output() {
-  output_ = {};
+  output_ = lanes_.next();
   output_sent_ = 0;
-  if (is_acknowledgement_due()) {
-    say_sign_of_life();
-    return true;
-  }
-  if (unacknowledged_.next() == nullptr && unacknowledged_.bytes() < kMostUnacknowledgedMessages) {
-    ByteBuffer frame;
-    if (incoming_.append_grant(frame) || outgoing_.append_next(frame)) unacknowledged_.add(std::move(frame));
-  }
-  if (const auto* frame = unacknowledged_.next()) {
-    output_ = *frame;
-    return true;
-  }
+  if (!output_.empty()) return true;
   // Signs of life would count as getting on, and a session that is closed would never end.
   if (is_closed() || Clock::now() - last_said_ < patience_.sign_of_life) return false;
-  say_sign_of_life();
+  output_ = lanes_.sign_of_life();
   return true;
-}
-
-void MessageLanes::say_sign_of_life() {
-  sign_of_life_.clear();
-  append_sign_of_life(sign_of_life_, received_);
-  not_said_ = 0;
-  output_ = sign_of_life_;
-}
-
-bool MessageLanes::is_acknowledgement_due() const {
-  return not_said_ >= kAcknowledgeStep;
 }
 
 /// All is said. The other end still has to take it: if it went on talking to a closed socket, the kernel

@@ -9,20 +9,16 @@
 
 #include "base/file_descriptor.hpp"
 #include "peer/connection.hpp"
-#include "peer/frame.hpp"
-#include "peer/incoming_lanes.hpp"
 #include "peer/limits.hpp"
-#include "peer/outgoing_lanes.hpp"
 #include "peer/reconnector.hpp"
+#include "peer/resumable_lanes.hpp"
 #include "peer/session.hpp"
 #include "peer/tls_stream.hpp"
-#include "peer/unacknowledged.hpp"
 
 namespace vmigrate::peer {
 
 /// The message lanes of a session, on its control connection: one thread ("peer") that alone uses the TLS
-/// stream. OutgoingLanes says what goes out next, IncomingLanes what may come in. When the connection is lost
-/// the thread waits for another, and goes on where both ends are.
+/// stream. When the connection is lost the thread waits for another, and goes on where both ends are.
 class MessageLanes {
  public:
   /// `other` names the peer in errors.
@@ -49,12 +45,9 @@ class MessageLanes {
   Result<> exchange();
   tl::unexpected<Error> lose(const Error& why);
   Result<> take_in();
-  Result<> deliver(Frame frame);
-  Result<> take_own(const Frame& frame);
+  void deliver(Lane lane, ByteBuffer message);
   Result<> put_out();
   bool fill_output();
-  void say_sign_of_life();
-  bool is_acknowledgement_due() const;
   Result<> wait();
   void say_farewell();
   std::optional<Error> what_broke() const;
@@ -68,20 +61,14 @@ class MessageLanes {
   const FileDescriptor wake_;
   SessionEvents events_;
   std::once_flag started_;
-  OutgoingLanes outgoing_;
-  IncomingLanes incoming_;
+  ResumableLanes lanes_;
 
   mutable std::mutex mutex_;
   std::optional<MonotonicTime> closing_since_;
   std::optional<Error> broken_;  // by what was to be sent
 
   // The thread's own.
-  FrameReader reader_;
-  std::uint64_t received_ = 0;  // frames
-  std::size_t not_said_ = 0;    // bytes of them that the other end was not told of
-  Unacknowledged unacknowledged_;
-  ByteBuffer sign_of_life_;
-  ByteView output_;  // one of these
+  ByteView output_;  // a frame of the lanes'
   std::size_t output_sent_ = 0;
   bool lost_ = false;
   bool write_blocked_ = false;
