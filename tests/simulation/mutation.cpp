@@ -7,7 +7,7 @@
 namespace vmigrate::simulation {
 namespace {
 
-constexpr std::array<std::pair<Mutation, std::string_view>, 13> kNames{{
+constexpr std::array<std::pair<Mutation, std::string_view>, 14> kNames{{
     {Mutation::none, "none"},
     {Mutation::promise_not_written, "promise-not-written"},
     {Mutation::commit_written_late, "commit-written-late"},
@@ -21,6 +21,7 @@ constexpr std::array<std::pair<Mutation, std::string_view>, 13> kNames{{
     {Mutation::removed_with_finish, "removed-with-finish"},
     {Mutation::discard_lies, "discard-lies"},
     {Mutation::no_veto, "no-veto"},
+    {Mutation::frame_repeated, "frame-repeated"},
 }};
 
 }  // namespace

@@ -21,6 +21,7 @@ enum class Mutation {
   removed_with_finish,   ///< the source's copy is removed as soon as Finish has left
   discard_lies,          ///< what came in is said to be gone, and is not
   no_veto,               ///< nothing keeps a host from starting a stale definition
+  frame_repeated,        ///< a connection that comes back begins with the frame that came in last
 };
 std::string_view name_of(Mutation mutation);
 std::optional<Mutation> mutation_of(std::string_view name);

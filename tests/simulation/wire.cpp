@@ -1,5 +1,8 @@
 #include "wire.hpp"
 
+#include <utility>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "migration/messages.hpp"
@@ -10,7 +13,6 @@ using std::chrono::microseconds;
 
 namespace {
 
-constexpr int kStreamQueue = 0;
 constexpr microseconds kRetransmission{200'000};
 constexpr microseconds kBeginning{1'000};
 const Error kLinkDown{ErrorCode::unreachable, "the link is down", ""};
@@ -25,7 +27,7 @@ std::string name_of_message(const ByteBuffer& message) {
   return decoded->index() < kNames.size() ? std::string(kNames[decoded->index()]) : "another message";
 }
 
-std::string label(const std::optional<peer::Lane>& lane, const ByteBuffer& message) {
+std::string label(peer::Lane lane, const ByteBuffer& message) {
   if (lane == peer::Lane::control) return name_of_message(message);
   return lane == peer::Lane::hypervisor_rpc ? std::string("RPC ") + std::string(as_text(message))
                                             : "return path";
@@ -52,16 +54,21 @@ void Wire::send(Side from, peer::Lane lane, ByteBuffer message) {
       // An old copy that turns up later, out of order.
       stage_.scheduler.after(stage_.scheduler.some_time(),
                              [self = shared_from_this(), from, lane, copy = message] {
-                               self->deliver(other(from), Letter{lane, copy});
+                               self->deliver(other(from), lane, copy);
                              });
     }
-    enqueue(other(from), static_cast<int>(lane), Letter{lane, std::move(message)});
+    end(other(from)).sent[lane].push_back(message);
+    if (const auto sent = end(from).lanes.send(lane, std::move(message)); !sent)
+      stage_.world.violate("a message is not taken: " + sent.error().message);
+    put_out(from);
   }
   stage_.chaos.point(from, "after send " + what);
 }
 
 void Wire::carry_stream(Side from, std::uint64_t version) {
-  if (is_open(from)) enqueue(other(from), kStreamQueue, Letter{std::nullopt, {}, version});
+  if (!is_open(from)) return;
+  end(other(from)).streams.push_back(version);
+  later(other(from), &Wire::stream_arrives);
 }
 
 void Wire::attach(Side side, std::weak_ptr<StreamEnd> stream) {
@@ -71,46 +78,94 @@ void Wire::attach(Side side, std::weak_ptr<StreamEnd> stream) {
   }
 }
 
-void Wire::enqueue(Side to, int queue, Letter letter) {
-  end(to).queues[queue].push_back(std::move(letter));
-  deliver_later(to, queue);
+/// All that may be said now.
+void Wire::put_out(Side from) {
+  if (lost_) return;
+  End& here = end(from);
+  End& there = end(other(from));
+  const bool idle = there.flight.empty();
+  for (auto frame = here.lanes.next(); !frame.empty(); frame = here.lanes.next()) {
+    there.flight.insert(there.flight.end(), frame.begin(), frame.end());
+    here.lanes.sent();
+  }
+  if (idle && !there.flight.empty()) later(other(from), &Wire::bytes_arrive);
 }
 
-void Wire::deliver_later(Side to, int queue) {
+void Wire::later(Side to, bool (Wire::*arrive)(Side to)) {
   auto delay = stage_.scheduler.some_time();
   if (stage_.chaos.is_network_slow()) delay += microseconds(stage_.scheduler.random().below(20'000'000));
-  stage_.scheduler.after(delay, [self = shared_from_this(), to, queue] { self->deliver_next(to, queue); });
+  stage_.scheduler.after(delay, [self = shared_from_this(), to, arrive] {
+    if ((*self.*arrive)(to)) self->close_when_empty(to);
+  });
 }
 
-void Wire::deliver_next(Side to, int queue) {
-  auto& letters = end(to).queues[queue];
-  if (lost_ || letters.empty()) return;
+/// Not now. It is tried again.
+bool Wire::cannot_arrive(Side to) const {
   const bool unread = !end(to).events && is_open(to);
-  if (unread || network_.is_down(other(to)) || stage_.scheduler.is_frozen(end(to).life)) {
-    stage_.scheduler.after(unread ? kBeginning : kRetransmission,
-                           [self = shared_from_this(), to, queue] { self->deliver_next(to, queue); });
-    return;
-  }
-  auto letter = std::move(letters.front());
-  letters.pop_front();
-  deliver(to, std::move(letter));
-  close_when_empty(to);
+  return unread || network_.is_down(other(to)) || stage_.scheduler.is_frozen(end(to).life);
 }
 
-void Wire::deliver(Side to, Letter letter) {
+bool Wire::stream_arrives(Side to) {
+  End& receiver = end(to);
+  if (lost_ || receiver.streams.empty()) return false;
+  if (cannot_arrive(to)) {
+    stage_.scheduler.after(kRetransmission,
+                           [self = shared_from_this(), to] { self->later(to, &Wire::stream_arrives); });
+    return false;
+  }
+  const auto version = receiver.streams.front();
+  receiver.streams.pop_front();
+  if (is_gone(to)) return true;
+  receiver.complete = version;
+  if (const auto stream = receiver.stream.lock()) stream->complete(version);
+  return true;
+}
+
+/// Some of them, or all.
+bool Wire::bytes_arrive(Side to) {
+  End& receiver = end(to);
+  if (lost_ || receiver.flight.empty()) return false;
+  if (cannot_arrive(to)) {
+    stage_.scheduler.after(receiver.events ? kRetransmission : kBeginning,
+                           [self = shared_from_this(), to] { self->later(to, &Wire::bytes_arrive); });
+    return false;
+  }
+  auto& random = stage_.scheduler.random();
+  const auto size = random.one_in(2) ? receiver.flight.size() : 1 + random.below(receiver.flight.size());
+  const auto piece = copy_of(ByteView(receiver.flight).first(size));
+  receiver.flight.erase(receiver.flight.begin(), receiver.flight.begin() + static_cast<std::ptrdiff_t>(size));
+  if (!receiver.flight.empty()) later(to, &Wire::bytes_arrive);
+  std::vector<std::pair<peer::Lane, ByteBuffer>> messages;
+  const auto heard = receiver.lanes.hear(
+      piece, [&](peer::Lane lane, ByteBuffer message) { messages.emplace_back(lane, std::move(message)); });
+  if (!heard) stage_.world.violate(name_of(to) + " does not understand the other: " + heard.error().message);
+  for (auto& [lane, message] : messages) {
+    check(to, lane, message);
+    receiver.lanes.dealt_with(lane, message.size());
+    deliver(to, lane, std::move(message));
+  }
+  put_out(to);
+  return true;
+}
+
+/// No message of a lane is lost before another that arrives, and none arrives twice.
+void Wire::check(Side to, peer::Lane lane, const ByteBuffer& message) {
+  auto& sent = end(to).sent[lane];
+  if (sent.empty() || sent.front() != message)
+    return stage_.world.violate(name_of(to) +
+                                " hears what was not the next to be said: " + label(lane, message));
+  sent.pop_front();
+}
+
+void Wire::deliver(Side to, peer::Lane lane, ByteBuffer message) {
   End& receiver = end(to);
   if (!receiver.events || receiver.over || receiver.closed_here || receiver.life->is_over()) return;
-  if (!letter.lane) {
-    receiver.complete = letter.version;
-    if (const auto stream = receiver.stream.lock()) stream->complete(letter.version);
-    return;
-  }
-  const auto what = label(letter.lane, letter.message);
+  const auto what = label(lane, message);
   stage_.chaos.point(to, "before " + what);
   // Much may have happened at that point.
   if (receiver.over || receiver.closed_here || receiver.left || receiver.life->is_over()) return;
-  if (letter.lane == peer::Lane::control) letter.message = as_read(to, std::move(letter.message));
-  receiver.events->message(*letter.lane, std::move(letter.message));
+  if (lane == peer::Lane::control) message = as_read(to, std::move(message));
+  receiver.events->message(lane, std::move(message));
   stage_.chaos.point(to, "after " + what);
 }
 
@@ -143,7 +198,12 @@ void Wire::close(Side from) {
   });
   if (end(from).life->is_over()) {
     // A process that has died says no goodbye, and its last words may be lost.
-    if (stage_.scheduler.random().one_in(2)) end(other(from)).queues.clear();
+    auto& random = stage_.scheduler.random();
+    if (random.one_in(2)) {
+      auto& flight = end(other(from)).flight;
+      flight.resize(random.below(flight.size() + 1));
+      end(other(from)).streams.clear();
+    }
     stage_.scheduler.after(stage_.scheduler.some_time(), [self = shared_from_this()] { self->lose(); });
     return;
   }
@@ -155,9 +215,7 @@ void Wire::close(Side from) {
 void Wire::close_when_empty(Side to) {
   // Of what is closed while the connection is lost, nothing is heard: see redial().
   if (!end(other(to)).closed_here || end(other(to)).life->is_over() || lost_) return;
-  for (const auto& [queue, letters] : end(to).queues) {
-    if (!letters.empty()) return;
-  }
+  if (!end(to).flight.empty() || !end(to).streams.empty() || !end(other(to)).lanes.is_all_taken()) return;
   const bool unread = !end(to).events && !is_gone(to);
   if (unread || network_.is_down(other(to))) {
     stage_.scheduler.after(kRetransmission, [self = shared_from_this(), to] { self->close_when_empty(to); });
@@ -184,6 +242,7 @@ void Wire::set_window(Side side, Milliseconds window) {
 
 void Wire::lose() {
   if (std::exchange(lost_, true)) return;
+  for (auto& each : ends_) each.flight.clear();
   const Side first = stage_.scheduler.random().one_in(2) ? Side::a : Side::b;
   const auto at_first = stage_.scheduler.some_time();
   const auto at_second = at_first + microseconds(stage_.scheduler.random().below(5'000'000));
@@ -238,11 +297,16 @@ void Wire::come_back() {
   lost_ = false;
   for (const Side side : {Side::a, Side::b}) {
     stage_.scheduler.trace([&] { return name_of(side) + " session goes on"; });
+    auto received = end(other(side)).lanes.received();
+    if (stage_.mutation == Mutation::frame_repeated && received > 0) --received;
+    if (const auto goes_on = end(side).lanes.go_on_behind(received); !goes_on)
+      stage_.world.violate(name_of(side) + " cannot go on: " + goes_on.error().message);
+  }
+  for (const Side side : {Side::a, Side::b}) {
     if (std::exchange(end(side).stalled, std::nullopt) && end(side).events->stalled)
       end(side).events->stalled(std::nullopt);
-    for (const auto& [queue, letters] : end(side).queues) {
-      for (std::size_t i = 0; i < letters.size(); ++i) deliver_later(side, queue);
-    }
+    put_out(side);
+    for (std::size_t i = 0; i < end(side).streams.size(); ++i) later(side, &Wire::stream_arrives);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "network.hpp"
+#include "peer/resumable_lanes.hpp"
 
 namespace vmigrate::simulation {
 
@@ -19,7 +20,9 @@ class StreamEnd {
   virtual void complete(std::uint64_t version) = 0;
 };
 
-/// A connected session between the hosts, with an end at each.
+/// A connected session between the hosts, with an end at each. What is said on its message lanes are the
+/// bytes of the peer module's own lanes, which arrive in pieces, and are lost on their way with the
+/// connection.
 class Wire : public std::enable_shared_from_this<Wire> {
  public:
   Wire(Network& network, Side dialled, std::shared_ptr<Life> here, std::shared_ptr<Life> there);
@@ -40,18 +43,13 @@ class Wire : public std::enable_shared_from_this<Wire> {
   bool is_lost() const { return lost_; }
 
  private:
-  /// Message lanes by their number, the stream as one of its own, and the end of it all.
-  struct Letter {
-    std::optional<peer::Lane> lane;
-    ByteBuffer message;
-    std::uint64_t version = 0;
-  };
-  using Queue = std::deque<Letter>;
-
   struct End {
     std::shared_ptr<Life> life;
     std::optional<peer::SessionEvents> events;
-    std::map<int, Queue> queues;  // of what comes in
+    peer::ResumableLanes lanes;
+    ByteBuffer flight;                                  // on its way to here
+    std::map<peer::Lane, std::deque<ByteBuffer>> sent;  // from the other end, and not heard here yet
+    std::deque<std::uint64_t> streams;                  // likewise
     std::weak_ptr<StreamEnd> stream;
     std::optional<std::uint64_t> complete;
     bool closed_here = false;
@@ -64,10 +62,15 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
   End& end(Side side) { return ends_[static_cast<std::size_t>(side)]; }
   const End& end(Side side) const { return ends_[static_cast<std::size_t>(side)]; }
-  void enqueue(Side to, int queue, Letter letter);
-  void deliver_later(Side to, int queue);
-  void deliver_next(Side to, int queue);
-  void deliver(Side to, Letter letter);
+  /// `arrive` is called for what is on its way to this end, again and again until it returns true: it is
+  /// done.
+  void later(Side to, bool (Wire::*arrive)(Side to));
+  bool cannot_arrive(Side to) const;
+  bool bytes_arrive(Side to);
+  bool stream_arrives(Side to);
+  void put_out(Side from);
+  void check(Side to, peer::Lane lane, const ByteBuffer& message);
+  void deliver(Side to, peer::Lane lane, ByteBuffer message);
   void close_when_empty(Side to);
   bool is_gone(Side side) const;
   void notice(Side side);
