@@ -82,6 +82,8 @@ void World::decide_for(Side side) {
   const auto& process = at(side).process;
   newest_ = process ? process->version : newest_ + 1;
   lost_ = !process;
+  // A copy that stands still is older than whatever was booted elsewhere.
+  if (process && process->state == DomainState::paused) booted_ = false;
 }
 
 void World::violate(const std::string& what) {
