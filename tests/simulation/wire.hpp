@@ -62,8 +62,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
   End& end(Side side) { return ends_[static_cast<std::size_t>(side)]; }
   const End& end(Side side) const { return ends_[static_cast<std::size_t>(side)]; }
-  /// `arrive` is called for what is on its way to this end, again and again until it returns true: it is
-  /// done.
+  /// Calls `arrive` after a while, which says whether anything has: then a close behind it may be heard. What
+  /// cannot arrive yet it calls this for again.
   void later(Side to, bool (Wire::*arrive)(Side to));
   bool cannot_arrive(Side to) const;
   bool bytes_arrive(Side to);
