@@ -29,6 +29,15 @@ class BoundedQueue {
     return true;
   }
 
+  /// From now on. What is inside beyond it stays.
+  void set_capacity(std::size_t capacity) {
+    {
+      const std::lock_guard lock(mutex_);
+      capacity_ = capacity;
+    }
+    room_.notify_all();
+  }
+
   /// Waits for an item. Nothing once the queue is closed and drained.
   std::optional<Item> pop() {
     std::unique_lock lock(mutex_);
@@ -75,8 +84,8 @@ class BoundedQueue {
     return std::optional<Item>(std::move(item));
   }
 
-  const std::size_t capacity_;
   mutable std::mutex mutex_;
+  std::size_t capacity_;
   std::condition_variable room_;
   std::condition_variable filled_;
   std::deque<std::pair<Item, std::size_t>> items_;

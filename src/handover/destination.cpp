@@ -17,8 +17,6 @@ Step illegal(State state) {
 const Error kRestarted{ErrorCode::failed, "migrated was restarted on the destination during the migration",
                        "start the migration again"};
 const Error kTakenBack{ErrorCode::failed, "an administrator decided that the VM runs on the source", ""};
-const Error kDifferentStream{ErrorCode::failed, "the memory that arrived is not what the source sent",
-                             "start the migration again; if it happens twice, report it"};
 
 /// Reserved and Incoming: this host may still say no, and any trouble makes it.
 template <class Early>
@@ -31,7 +29,7 @@ struct BeforeFinish {
   }
   Step operator()(const FinishReceived& event) const {
     if constexpr (std::is_same_v<Early, Reserved>) return illegal(state);
-    if (!event.verified) return refuse(kDifferentStream);
+    if (!event.verified) return refuse(event.verified.error());
     return {Loading{}, {finish}};
   }
   Step operator()(const Failed& event) const { return refuse(event.why); }

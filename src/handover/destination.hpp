@@ -43,9 +43,11 @@ struct InDoubt {
 using State = std::variant<Reserved, Incoming, Loading, Started, Running, Done, Refusing, Refused, InDoubt>;
 
 struct Prepared {};
-/// The source has relinquished the VM. `verified`: both hosts counted and summed up the same stream.
+/// The source has relinquished the VM. `verified`: both hosts counted and summed up the same stream, or why
+/// that cannot be said.
 struct FinishReceived {
-  bool verified = false;
+  explicit FinishReceived(Result<> stream) : verified(std::move(stream)) {}
+  Result<> verified;
 };
 struct Loaded {};
 struct Failed {

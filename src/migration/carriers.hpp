@@ -57,8 +57,9 @@ class IncomingCarrier {
   };
 
   virtual ~IncomingCarrier() = default;
-  /// Waits until as many bytes as `expected` counts were handed to QEMU. Whether they are the same bytes.
-  virtual bool matches(const StreamDigest& expected, Milliseconds patience) = 0;
+  /// Waits until as many bytes as `expected` counts were handed to QEMU. An error when they are not the same
+  /// bytes, or are not all there by then.
+  virtual Result<> verify(const StreamDigest& expected, Milliseconds patience) = 0;
 };
 
 class Carriers {

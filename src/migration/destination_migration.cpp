@@ -310,9 +310,10 @@ void DestinationMigration::on_finish(const Finish& finish) {
     finish_received_ = edges_.clock.now();
     finish_ = finish;
   }
-  const bool verified = stream_ && stream_->matches(finish.digest, edges_.timing.drain);
+  auto verified = stream_ ? stream_->verify(finish.digest, edges_.timing.drain)
+                          : fail(ErrorCode::failed, "nothing of the VM's memory has arrived");
   if (!arrived_) arrived_ = edges_.clock.now();
-  apply(destination::FinishReceived{verified});
+  apply(destination::FinishReceived(std::move(verified)));
 }
 
 // --- What it leads to

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include <fmt/format.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -35,17 +36,29 @@ IncomingStream::~IncomingStream() {
   return_thread_.join();
 }
 
-bool IncomingStream::matches(const StreamDigest& expected, Milliseconds patience) {
+Result<> IncomingStream::verify(const StreamDigest& expected, Milliseconds patience) {
   std::unique_lock lock(mutex_);
   progressed_.wait_for(lock, patience, [&] { return ended_ || digester_.count() >= expected.bytes; });
-  return digester_.digest() == expected;
+  if (digester_.digest() == expected) return {};
+  if (digester_.count() >= expected.bytes) {
+    return fail(ErrorCode::failed, "the memory that arrived is not what the source sent",
+                "start the migration again; if it happens twice, report it");
+  }
+  if (failed_) return fail(*failed_);
+  return fail(
+      ErrorCode::failed,
+      fmt::format("the VM's hypervisor has taken {} of {} of its memory",
+                  vmigrate::to_string(Bytes{digester_.count()}), vmigrate::to_string(Bytes{expected.bytes})),
+      "start the migration again");
 }
 
 void IncomingStream::pump() {
   name_this_thread("ram-in");
-  if (const auto received = receive_all(); !received) events_.failed(received.error());
+  const auto received = receive_all();
+  if (!received) events_.failed(received.error());
   ::shutdown(qemu_.get(), SHUT_WR);
   const std::lock_guard lock(mutex_);
+  if (!received) failed_ = received.error();
   ended_ = true;
   progressed_.notify_all();
 }

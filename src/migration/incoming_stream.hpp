@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/error.hpp"
@@ -24,7 +25,7 @@ class IncomingStream : public IncomingCarrier {
   IncomingStream(const IncomingStream&) = delete;
   IncomingStream& operator=(const IncomingStream&) = delete;
 
-  bool matches(const StreamDigest& expected, Milliseconds patience) override;
+  Result<> verify(const StreamDigest& expected, Milliseconds patience) override;
 
  private:
   void pump();
@@ -42,6 +43,7 @@ class IncomingStream : public IncomingCarrier {
   std::condition_variable progressed_;
   StreamDigester digester_;
   bool ended_ = false;
+  std::optional<Error> failed_;
   std::uint64_t said_ = 0;  // to be taken; the return path's thread's own
   BatchReceiver receiver_;
   std::jthread thread_;

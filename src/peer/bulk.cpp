@@ -8,10 +8,6 @@
 namespace vmigrate::peer {
 namespace {
 
-// What lies between the writer and the wire: enough to keep a connection busy while its thread encrypts.
-constexpr std::size_t kQueuedBytes = 2 * kLongestBulkChunk;
-// What all connections together may have in the kernel that was not sent yet.
-constexpr std::size_t kUnsentAltogether = 4 * kLongestBulkChunk;
 // Bytes that may be held ahead of the next in order, for each connection: what one reads while the other is
 // not run, and no more. What a stalled connection makes the others wait for stays in the kernel, and a reader
 // that is slow is felt by the sender at once.
@@ -40,12 +36,12 @@ ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
 }  // namespace
 
 StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience)
-    : reconnector_(std::move(reconnector)), queue_(kQueuedBytes) {
+    : reconnector_(std::move(reconnector)), bound_(std::chrono::steady_clock::now()), queue_(0) {
   for (int number = 1; number <= connections; ++number) {
-    outlets_.emplace_back(number,
-                          BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience,
-                                            kUnsentAltogether / static_cast<std::size_t>(connections)});
+    outlets_.emplace_back(
+        number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_});
   }
+  keep_to_bound();
   // Only now: one that is lost at once closes all of them.
   for (auto& outlet : outlets_) threads_.emplace_back([this, &outlet] { run(outlet); });
 }
@@ -92,7 +88,14 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
     return fail(lost_.value_or(kClosed));
   }
   written_ += size;
+  if (bound_.passed(size, std::chrono::steady_clock::now())) keep_to_bound();
   return {};
+}
+
+/// Half of it here, half in the kernel.
+void StripedSender::keep_to_bound() {
+  queue_.set_capacity(bound_.bytes() / 2);
+  unsent_ = bound_.bytes() / 2 / outlets_.size();
 }
 
 Result<> StripedSender::finish() {

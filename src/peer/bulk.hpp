@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <list>
 #include <map>
@@ -13,6 +14,7 @@
 #include "peer/bulk_inlet.hpp"
 #include "peer/bulk_outlet.hpp"
 #include "peer/limits.hpp"
+#include "peer/queue_bound.hpp"
 #include "peer/reception.hpp"
 #include "peer/session.hpp"
 
@@ -41,14 +43,18 @@ class StripedSender : public BulkSender {
 
  private:
   Result<> queue_chunk(ByteBuffer chunk);
+  void keep_to_bound();
   std::optional<std::uint64_t> total() const;
   void run(BulkOutlet& outlet);
   void lose(const Error& why);
 
   const std::shared_ptr<Reconnector> reconnector_;
-  BoundedQueue<ByteBuffer> queue_;  // whole chunks, as they go out
-  std::uint64_t next_ = 0;          // the writer's own, like written_
+  // The writer's own:
+  std::uint64_t next_ = 0;
   std::uint64_t written_ = 0;
+  QueueBound bound_;
+  BoundedQueue<ByteBuffer> queue_;      // whole chunks, as they go out
+  std::atomic<std::size_t> unsent_{0};  // of each connection, in the kernel
   mutable std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished
   std::optional<Error> lost_;

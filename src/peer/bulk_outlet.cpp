@@ -33,8 +33,8 @@ Result<> BulkOutlet::run() {
 Result<> BulkOutlet::adopt(Result<Joined> joined) {
   if (!joined) return fail(joined.error());
   joined->stream.carry_bulk();
-  limit_unsent(joined->stream.descriptor(), terms_.unsent);
   connection_.replace(std::move(joined->stream));
+  unsent_ = 0;
   // Whoever closes the session interrupts what was there then.
   if (terms_.reconnector.is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   word_size_ = 0;
@@ -97,8 +97,16 @@ Result<> BulkOutlet::end() {
   return {};
 }
 
+void BulkOutlet::keep_to_bound() {
+  const std::size_t unsent = terms_.unsent;
+  if (unsent == unsent_) return;
+  unsent_ = unsent;
+  limit_unsent(connection_.stream().descriptor(), unsent_);
+}
+
 Result<> BulkOutlet::put(ByteView bytes) {
   auto& stream = connection_.stream();
+  keep_to_bound();
   while (!bytes.empty()) {
     const auto count = stream.write_some(bytes);
     if (!count) return lose(count.error());

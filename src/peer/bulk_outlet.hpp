@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -23,7 +24,7 @@ class BulkOutlet {
     BoundedQueue<ByteBuffer>& chunks;
     std::function<std::optional<std::uint64_t>()> total;  ///< bytes of the stream, once that is finished
     Patience patience;
-    std::size_t unsent;  ///< that may lie in the kernel
+    const std::atomic<std::size_t>& unsent;  ///< that may lie in the kernel; changes
   };
   BulkOutlet(int number, Terms terms) : number_(number), terms_(std::move(terms)) {}
 
@@ -40,6 +41,7 @@ class BulkOutlet {
   Result<> find_more();
   Result<> end();
   Result<> put(ByteView bytes);
+  void keep_to_bound();
   Result<> say_sign_of_life();
   Result<> wait(MonotonicTime until);
   Result<> hear();
@@ -49,6 +51,7 @@ class BulkOutlet {
   const int number_;
   const Terms terms_;
   Connection connection_;
+  std::size_t unsent_ = 0;  // that the connection was told
   Unacknowledged chunks_;
   std::array<std::byte, kAcknowledgement> word_{};
   std::size_t word_size_ = 0;

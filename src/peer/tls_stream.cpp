@@ -216,11 +216,6 @@ void TlsStream::end_writing() {
   ::shutdown(socket_.get(), SHUT_WR);
 }
 
-void TlsStream::say_goodbye() {
-  ::ERR_clear_error();
-  ::SSL_shutdown(connection_.get());
-}
-
 std::chrono::nanoseconds TlsStream::waited() const {
   return waits_->total(std::chrono::steady_clock::now(), measured(descriptor()).receiver_limited);
 }

@@ -20,4 +20,9 @@ Result<std::size_t> TlsStream::write_some(ByteView bytes) {
   return outcome(result, count);
 }
 
+void TlsStream::say_goodbye() {
+  ::ERR_clear_error();
+  ::SSL_shutdown(connection_.get());
+}
+
 }  // namespace vmigrate::peer

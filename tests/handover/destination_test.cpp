@@ -20,9 +20,11 @@ std::vector<State> all_states() {
 }
 
 std::vector<Event> all_events() {
-  return {Prepared{},          FinishReceived{true}, FinishReceived{false}, Loaded{},   Failed{kWhy},
-          AbortReceived{kWhy}, LinkLost{kWhy},       Discarded{},           VcpusRun{}, VmMissing{kWhy},
-          ConfirmedReceived{}, JournalFailed{kWhy},  Restarted{},           TakenBack{}};
+  return {Prepared{},      FinishReceived({}),  FinishReceived(fail(kWhy)),
+          Loaded{},        Failed{kWhy},        AbortReceived{kWhy},
+          LinkLost{kWhy},  Discarded{},         VcpusRun{},
+          VmMissing{kWhy}, ConfirmedReceived{}, JournalFailed{kWhy},
+          Restarted{},     TakenBack{}};
 }
 
 bool has(const Step& step, Action action) {
@@ -37,7 +39,7 @@ bool is(const State& state) {
 TEST(DestinationMachine, TheWayToSuccess) {
   Step now = step(Reserved{}, Prepared{});
   EXPECT_TRUE(is<Incoming>(now.next));
-  now = step(now.next, FinishReceived{true});
+  now = step(now.next, FinishReceived({}));
   EXPECT_TRUE(is<Loading>(now.next));
   EXPECT_THAT(now.actions, ElementsAre(finish));
   now = step(now.next, Loaded{});
@@ -118,7 +120,7 @@ TEST(DestinationMachine, TroubleBeforeTheCommitRefuses) {
       EXPECT_THAT(step(state, event).actions, ElementsAre(discard)) << name(state) << " + " << name(event);
     }
   }
-  EXPECT_THAT(step(Incoming{}, FinishReceived{false}).actions, ElementsAre(discard));
+  EXPECT_THAT(step(Incoming{}, FinishReceived(fail(kWhy))).actions, ElementsAre(discard));
   EXPECT_THAT(step(Loading{}, Failed{kWhy}).actions, ElementsAre(discard));
 }
 

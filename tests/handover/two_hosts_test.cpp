@@ -154,7 +154,7 @@ class World {
   }
   void deliver_finish() {
     if (!std::exchange(finish_in_flight, false)) return;
-    at_destination(destination::FinishReceived{true});
+    at_destination(destination::FinishReceived({}));
   }
   void load(bool works) {
     if (!std::holds_alternative<destination::Loading>(destination)) return;

@@ -2,7 +2,10 @@
 
 #include <array>
 #include <condition_variable>
+#include <optional>
+#include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +19,9 @@ namespace {
 constexpr Bytes kReceiversBudget{std::uint64_t{64} << 20};
 constexpr std::size_t kPiece = std::size_t{64} * 1024;
 constexpr std::size_t kPieces = 32;  // more than a socket holds
+constexpr Milliseconds kLong = std::chrono::seconds(20);
+
+using testing::HasSubstr;
 
 /// So many pieces of a stream, and then silence until it is hung up.
 class PiecesAndSilence : public peer::BulkReceiver {
@@ -24,6 +30,7 @@ class PiecesAndSilence : public peer::BulkReceiver {
     if (given_ > kPieces) {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return hung_up_; });
+      if (lost_) return fail(*lost_);
       return ByteBuffer();
     }
     if (given_++ == 0) {
@@ -35,9 +42,10 @@ class PiecesAndSilence : public peer::BulkReceiver {
     frame.resize(frame.size() + kPiece);
     return frame;
   }
-  void hang_up() {
+  void hang_up(std::optional<Error> lost = std::nullopt) {
     const std::lock_guard lock(mutex_);
     hung_up_ = true;
+    lost_ = std::move(lost);
     changed_.notify_all();
   }
 
@@ -46,7 +54,15 @@ class PiecesAndSilence : public peer::BulkReceiver {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool hung_up_ = false;
+  std::optional<Error> lost_;
 };
+
+/// Of so many bytes of what PiecesAndSilence gives.
+StreamDigest digest_of(std::size_t bytes) {
+  StreamDigester digester;
+  digester.update(ByteBuffer(bytes));
+  return digester.digest();
+}
 
 class IncomingStreamTest : public testing::Test {
  protected:
@@ -104,6 +120,31 @@ TEST_F(IncomingStreamTest, SaysSoOfOneThatHasNothingToSayItself) {
   ::shutdown(qemu_.get(), SHUT_WR);
   EXPECT_EQ(qemu_takes(kPieces * kPiece), kPieces * kPiece);
   EXPECT_TRUE(is_said(kPieces * kPiece));
+}
+
+TEST_F(IncomingStreamTest, SaysWhetherWhatItHasHandedOverIsWhatWasSent) {
+  std::thread qemu([this] { qemu_takes(kPieces * kPiece); });
+  auto expected = digest_of(kPieces * kPiece);
+  EXPECT_TRUE(stream_->verify(expected, kLong));
+  qemu.join();
+  expected.checksum[0] ^= std::byte{1};
+  const auto verified = stream_->verify(expected, kLong);
+  ASSERT_FALSE(verified);
+  EXPECT_THAT(verified.error().message, HasSubstr("not what the source sent"));
+}
+
+TEST_F(IncomingStreamTest, SaysOfAQemuThatStopsTakingHowFarItCame) {
+  const auto verified = stream_->verify(digest_of(kPieces * kPiece), Milliseconds{100});
+  ASSERT_FALSE(verified);
+  EXPECT_THAT(verified.error().message, HasSubstr("of 2.0 MiB of its memory"));
+}
+
+TEST_F(IncomingStreamTest, SaysOfAStreamThatBrokeWhyItDid) {
+  EXPECT_EQ(qemu_takes(kPieces * kPiece), kPieces * kPiece);
+  wire_.hang_up(Error{ErrorCode::unreachable, "the wire is cut", ""});
+  const auto verified = stream_->verify(digest_of(kPieces * kPiece + 1), kLong);
+  ASSERT_FALSE(verified);
+  EXPECT_EQ(verified.error().message, "the wire is cut");
 }
 
 }  // namespace

@@ -77,10 +77,10 @@ class IncomingCore : public StreamEnd {
     complete_ = true;
     scheduler_.wake(this);
   }
-  bool matches(Milliseconds patience) {
+  Result<> verify(Milliseconds patience) {
     const auto deadline = scheduler_.now() + patience;
     while (!complete_ && !ended_ && scheduler_.now() < deadline) scheduler_.wait(this, deadline);
-    return complete_;
+    return complete_ ? Result<>() : fail(ErrorCode::failed, "it is not complete");
   }
   void end() { ended_ = true; }
 
@@ -98,8 +98,8 @@ class SimulatedIncoming : public migration::IncomingCarrier {
   SimulatedIncoming(const SimulatedIncoming&) = delete;
   SimulatedIncoming& operator=(const SimulatedIncoming&) = delete;
   ~SimulatedIncoming() override { core_->end(); }
-  bool matches(const migration::StreamDigest& expected, Milliseconds patience) override {
-    return expected == whole_stream() && core_->matches(patience);
+  Result<> verify(const migration::StreamDigest& expected, Milliseconds patience) override {
+    return expected == whole_stream() ? core_->verify(patience) : fail(ErrorCode::failed, "it is another");
   }
 
  private:
