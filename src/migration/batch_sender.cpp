@@ -16,12 +16,6 @@ using SteadyClock = std::chrono::steady_clock;
 // How long what the compressor holds back may wait for more to be packed with.
 constexpr std::chrono::milliseconds kPatience{2};
 
-int workers_here() {
-  // The other half is the guests'.
-  const auto processors = static_cast<int>(std::thread::hardware_concurrency());
-  return std::clamp(processors / 2, 2, reduce::kMostWorkers);
-}
-
 std::array<std::byte, reduce::kHeaderBytes> head_of(const reduce::Batch& batch) {
   return reduce::encode(reduce::BatchHeader{static_cast<std::uint32_t>(batch.bytes.size()),
                                             static_cast<std::uint32_t>(batch.original_bytes)});
@@ -47,10 +41,16 @@ class Stopwatch {
 
 }  // namespace
 
+int BatchSender::workers() {
+  // The other half is the guests'.
+  const auto processors = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(processors / 2, 2, reduce::kMostWorkers);
+}
+
 BatchSender::BatchSender(peer::BulkSender& wire, const reduce::Sizes& sizes)
     : wire_(wire),
-      far_(reduce::Reach::far, sizes.window_log, workers_here()),
-      near_(reduce::Reach::near, reduce::kNearWindowLog, workers_here()),
+      far_(reduce::Reach::far, sizes.window_log, workers()),
+      near_(reduce::Reach::near, reduce::kNearWindowLog, workers()),
       since_(SteadyClock::now()) {
   // Nothing else is on the wire yet, so this does not wait; a wire that is lost already says so again.
   if (auto opened = wire_.write(encode_opening(sizes)); !opened) lost_ = opened.error();

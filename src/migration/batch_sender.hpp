@@ -31,6 +31,9 @@ class BatchSender {
   BatchSender(const BatchSender&) = delete;
   BatchSender& operator=(const BatchSender&) = delete;
 
+  /// zstd's threads for each migration on this machine.
+  static int workers();
+
   /// From one thread. Blocks while there is no room. With `at_once` nothing is held back to be packed with
   /// what follows. An error is final.
   Result<> send(reduce::Batch batch, Effort effort, bool at_once);

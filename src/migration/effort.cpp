@@ -12,7 +12,9 @@ constexpr double kFull = 0.5;
 // Bytes a second. With light effort one of this decade's processors packs some 0.9 GB/s; two pack 0.5 with
 // medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
-constexpr double kForLight = 200e6;
+// Of the network, for each worker, above which medium is too much to begin with: it shares its processor with
+// the guest, QEMU and encryption.
+constexpr double kForLightPerWorker = 38e6;
 // What becomes no smaller than this will not with more work.
 constexpr double kWorthIt = 1.1;
 // A share of the time above which packing has no room for more work, and what the next level costs of it.
@@ -65,6 +67,7 @@ void EffortChooser::remember(const Load& load) {
   const double old = looks_++ == 0 ? 0 : kRecent;
   const auto mix = [&](double& value, double fresh) { value = value * old + fresh * (1 - old); };
   mix(recent_.packing, load.packing);
+  mix(recent_.rate, load.rate);
   mix(recent_.batches, load.batches);
   mix(recent_.wire, load.wire);
 }
@@ -81,7 +84,7 @@ bool EffortChooser::is_too_much() const {
 Effort EffortChooser::wanted(const Load& load) const {
   if (current_ == Effort::none) {
     if (load.network <= kFull || load.wire >= kFastEnough) return current_;
-    return load.wire > kForLight ? Effort::light : Effort::medium;
+    return load.wire > kForLightPerWorker * workers_ ? Effort::light : Effort::medium;
   }
   const bool waits = load.putting > kFull;  // a source that has little to say tells nothing
   const bool worth_it = load.batches > load.wire * kWorthIt;
@@ -90,11 +93,12 @@ Effort EffortChooser::wanted(const Load& load) const {
   return static_cast<Effort>(index(current_) + 1);
 }
 
-/// Whether nothing becomes smaller by all that work.
+/// Whether nothing becomes smaller by all that work: by the strongest packing, or by all that is done.
 bool EffortChooser::is_in_vain(const Load& load) const {
   // A source that has little to say tells nothing.
-  if (load.putting <= kFull) return false;
-  return current_ == Effort::strong && looks_ >= kLooksToJudge && recent_.batches <= recent_.wire * kWorthIt;
+  if (load.putting <= kFull || current_ == Effort::none || looks_ < kLooksToJudge) return false;
+  const double before = current_ == Effort::strong ? recent_.batches : recent_.rate;
+  return before <= recent_.wire * kWorthIt;
 }
 
 void EffortChooser::step_down(MonotonicTime now) {

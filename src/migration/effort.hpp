@@ -30,13 +30,16 @@ struct Load {
 };
 
 /// Chooses the effort by what holds the stream back: the network, or the work. The first choice follows from
-/// the network's rate; from there on a higher effort is tried while the network is what is waited for and
-/// packing leaves room, and left when for half a second that is the work, and the network is so idle that
-/// less work lets more through. One that was left is tried again later, each time after twice as long.
+/// the network's rate and the workers there are; from there on a higher effort is tried while the network is
+/// what is waited for and packing leaves room, and left when for half a second that is the work, and the
+/// network is so idle that less work lets more through, or when nothing becomes smaller by it. One that was
+/// left is tried again later, each time after twice as long.
 ///
 /// No clock and no I/O: feed it a Load every hundred milliseconds or so.
 class EffortChooser {
  public:
+  /// `workers`: threads that pack with medium or strong effort.
+  explicit EffortChooser(int workers) : workers_(workers) {}
   Effort current() const { return current_; }
   Effort update(const Load& load, MonotonicTime now);
 
@@ -52,6 +55,7 @@ class EffortChooser {
   bool is_in_vain(const Load& load) const;
   void step_down(MonotonicTime now);
 
+  const int workers_;
   Effort current_ = Effort::none;
   double capacity_ = 0;    // of the network when it last was full, bytes a second
   double busy_ = 0;        // the share that packing took, or lately took

@@ -17,7 +17,7 @@
 namespace vmigrate::migration {
 namespace {
 
-constexpr std::chrono::milliseconds kSayInterval{10};
+constexpr std::chrono::milliseconds kSayInterval{3};
 
 }  // namespace
 

@@ -78,11 +78,9 @@ void OutgoingStream::Splitter::zero_page(const stream::PagePlace& place, std::by
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
                                std::shared_ptr<Backlog> backlog, Events events)
-    : OutgoingStream(std::move(qemu), wire, sizes, std::move(backlog), std::move(events),
-                     EffortChooser().current(),
-                     [chooser = EffortChooser()](const Load& load, MonotonicTime now) mutable {
-                       return chooser.update(load, now);
-                     }) {
+    : OutgoingStream(std::move(qemu), wire, sizes, std::move(backlog), std::move(events), Effort::none,
+                     [chooser = EffortChooser(BatchSender::workers())](
+                         const Load& load, MonotonicTime now) mutable { return chooser.update(load, now); }) {
 }
 
 OutgoingStream::OutgoingStream(FileDescriptor qemu, peer::BulkSender& wire, const reduce::Sizes& sizes,
@@ -269,7 +267,8 @@ Result<> OutgoingStream::flush_as_it_is() {
 
 Result<> OutgoingStream::flush_batch() {
   if (splitter_.writer.original_bytes() == 0) return {};
-  const bool at_once = splitter_.filter.is_complete();
+  // Behind the last byte nothing comes to be packed with, and behind zeros nothing for a while.
+  const bool at_once = sees_zeroes_ || splitter_.filter.is_complete();
   if (auto sent = sender_.send(splitter_.writer.take(), effort_, at_once); !sent) return sent;
   if (!stop_seen_) adapt_effort();
   return {};

@@ -9,6 +9,7 @@ namespace vmigrate::migration {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
+constexpr int kWorkers = 4;
 
 /// Two hosts as numbers: what each effort makes of the stream, and how fast.
 struct Model {
@@ -44,7 +45,7 @@ std::array<int, kEfforts> used(const Model& model, EffortChooser& chooser, int t
 }
 
 Effort mostly(const Model& model) {
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   const auto counts = used(model, chooser);
   return static_cast<Effort>(std::ranges::max_element(counts) - counts.begin());
 }
@@ -71,25 +72,34 @@ TEST(Effort, StaysBelowWhatThePackersCannotDo) {
 }
 
 TEST(Effort, TheFirstStepIsTheRightOneForTheLink) {
-  EffortChooser gigabit;
+  EffortChooser gigabit(kWorkers);
   EXPECT_EQ(gigabit.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::medium);
-  EffortChooser slower;
+  EffortChooser with_few(2);
+  EXPECT_EQ(with_few.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::light);
+  EffortChooser slower(2);
   EXPECT_EQ(slower.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{}), Effort::medium);
-  EffortChooser faster;
+  EffortChooser faster(kWorkers);
   EXPECT_EQ(faster.update({0.9, 0, 0.9, 300e6, 300e6, 300e6}, MonotonicTime{}), Effort::light);
 }
 
-TEST(Effort, NoMoreWorkGoesIntoWhatCannotBeMadeSmaller) {
-  EXPECT_EQ(mostly({37e6, kSpeeds, kRandom}), Effort::medium);
+TEST(Effort, NoWorkGoesIntoWhatCannotBeMadeSmaller) {
+  EXPECT_EQ(mostly({37e6, kSpeeds, kRandom}), Effort::none);
+  // Nor where packing cannot follow the network either.
+  EXPECT_EQ(mostly({180e6, {2e9, 0.3e9, 0.1e9, 0.05e9}, kRandom}), Effort::none);
 }
 
-TEST(Effort, WorkThatOnlyCostsIsLeft) {
-  // Packing cannot follow the network with medium effort, and makes nothing smaller.
-  EXPECT_EQ(mostly({180e6, {2e9, 0.3e9, 0.1e9, 0.05e9}, kRandom}), Effort::light);
+TEST(Effort, WhatTheDestinationHasAlreadyIsWorthTheWorkThoughPackingIsNot) {
+  EffortChooser chooser(kWorkers);
+  MonotonicTime now{};
+  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, now += kTick);
+  for (int i = 0; i < 100; ++i) {
+    // A quarter of the stream has to be sent, and that cannot be packed.
+    EXPECT_EQ(chooser.update({0.9, 0.1, 0.9, 148e6, 37e6, 37e6}, now += kTick), Effort::medium);
+  }
 }
 
 TEST(Effort, MoreWorkIsNotTriedWherePackingHasNoRoomForIt) {
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   MonotonicTime now{};
   chooser.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, now += kTick);
   for (int i = 0; i < 100; ++i) {
@@ -99,7 +109,7 @@ TEST(Effort, MoreWorkIsNotTriedWherePackingHasNoRoomForIt) {
 
 TEST(Effort, ALinkThatIsHeldBackByTheHostsOwnWorkIsLeftAlone) {
   // The processors are busy encrypting: what is put waits, but not for the network.
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   MonotonicTime now{};
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(chooser.update({0.1, 0, 0.9, 300e6, 300e6, 300e6}, now += kTick), Effort::none);
@@ -107,7 +117,7 @@ TEST(Effort, ALinkThatIsHeldBackByTheHostsOwnWorkIsLeftAlone) {
 }
 
 TEST(Effort, AWhileOfMemoryThatIsHardToPackIsNoReasonToLeave) {
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   MonotonicTime now{};
   const Load easy{0.9, 0.3, 0.9, 110e6, 110e6, 36e6};
   for (int i = 0; i < 10; ++i) chooser.update(easy, now += kTick);
@@ -124,7 +134,7 @@ TEST(Effort, AnIdleGuestTellsNothing) {
 }
 
 TEST(Effort, WhatWasTooMuchIsTriedEverMoreSeldom) {
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   // Strong makes 200 MB/s of what medium makes 396 of.
   const auto counts = used({120e6, {2e9, 1.2e9, 0.9e9, 0.2e9}, kLinux}, chooser);
   const auto tries = counts[static_cast<std::size_t>(Effort::strong)];
@@ -134,7 +144,7 @@ TEST(Effort, WhatWasTooMuchIsTriedEverMoreSeldom) {
 }
 
 TEST(Effort, FollowsALinkThatBecomesFaster) {
-  EffortChooser chooser;
+  EffortChooser chooser(kWorkers);
   used({37e6, kSpeeds, kLinux}, chooser, 50);
   EXPECT_EQ(chooser.current(), Effort::strong);
   // As fast as the guest's memory comes: nobody waits for the fastest packing either.
