@@ -67,7 +67,6 @@ void EffortChooser::remember(const Load& load) {
   const double old = looks_++ == 0 ? 0 : kRecent;
   const auto mix = [&](double& value, double fresh) { value = value * old + fresh * (1 - old); };
   mix(recent_.packing, load.packing);
-  mix(recent_.rate, load.rate);
   mix(recent_.batches, load.batches);
   mix(recent_.wire, load.wire);
 }
@@ -93,12 +92,13 @@ Effort EffortChooser::wanted(const Load& load) const {
   return static_cast<Effort>(index(current_) + 1);
 }
 
-/// Whether nothing becomes smaller by all that work: by the strongest packing, or by all that is done.
+/// Whether nothing becomes smaller by all that work. Less of it is not left for that: what cannot be packed
+/// costs it little, and among such memory lies other that can. (A guest of 512 MiB, 384 of them random, took
+/// 7 % longer over 300 Mbit/s when it was, and no less of the processors.)
 bool EffortChooser::is_in_vain(const Load& load) const {
   // A source that has little to say tells nothing.
-  if (load.putting <= kFull || current_ == Effort::none || looks_ < kLooksToJudge) return false;
-  const double before = current_ == Effort::strong ? recent_.batches : recent_.rate;
-  return before <= recent_.wire * kWorthIt;
+  if (load.putting <= kFull) return false;
+  return current_ == Effort::strong && looks_ >= kLooksToJudge && recent_.batches <= recent_.wire * kWorthIt;
 }
 
 void EffortChooser::step_down(MonotonicTime now) {

@@ -82,10 +82,13 @@ TEST(Effort, TheFirstStepIsTheRightOneForTheLink) {
   EXPECT_EQ(faster.update({0.9, 0, 0.9, 300e6, 300e6, 300e6}, MonotonicTime{}), Effort::light);
 }
 
-TEST(Effort, NoWorkGoesIntoWhatCannotBeMadeSmaller) {
-  EXPECT_EQ(mostly({37e6, kSpeeds, kRandom}), Effort::none);
-  // Nor where packing cannot follow the network either.
-  EXPECT_EQ(mostly({180e6, {2e9, 0.3e9, 0.1e9, 0.05e9}, kRandom}), Effort::none);
+TEST(Effort, NoMoreWorkGoesIntoWhatCannotBeMadeSmaller) {
+  EXPECT_EQ(mostly({37e6, kSpeeds, kRandom}), Effort::medium);
+}
+
+TEST(Effort, WorkThatOnlyCostsIsLeft) {
+  // Packing cannot follow the network with medium effort, and makes nothing smaller.
+  EXPECT_EQ(mostly({180e6, {2e9, 0.3e9, 0.1e9, 0.05e9}, kRandom}), Effort::light);
 }
 
 TEST(Effort, WhatTheDestinationHasAlreadyIsWorthTheWorkThoughPackingIsNot) {
