@@ -37,7 +37,9 @@ range in parentheses. Ratios travel between machines; seconds do not.
   own counters, in seconds of its work.
 * **daemon grew**: peak of a daemon's resident memory during the move, less what it held before; the larger of both.
 
-After every move the guest checks its memory; a wrong page makes the run a failure. A run that fails is not repeated.
+After every move the guest checks its memory; a wrong page makes the run a failure. A run that fails is not repeated. A
+guest's first move is not measured: its QEMU goes through memory then that it has never looked at, which takes longer for whoever
+is first.
 
 What to bear in mind: `virsh` speaks to both libvirtds over local sockets, so a delay on the link delays only its
 stream, while all of vmigrate's messages cross the link. vmigrate's link is encrypted (TLS) and its stream checksummed,
