@@ -25,7 +25,7 @@ class Case:
     rate: int | None = None
     round_trip: int | None = None
     write_factor: float = 0.0
-    busy: bool = False  # somebody uses the guest's redis meanwhile
+    busy: bool = False  # somebody uses the guest's redis and nginx meanwhile
     limit: int = 120  # seconds, after which a move is called off and has failed
 
     @property

@@ -15,6 +15,7 @@ from labkit.namespace import inside
 
 from .meters import Cpu, DaemonMemory, Wire, milestones
 from .redis import RedisUser
+from .web import WebUser
 
 BASELINE = 1.0  # seconds for which the guest is watched before it is moved
 PATIENCE = 60
@@ -82,7 +83,7 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     work.take_rate()
     daemons = [DaemonMemory(host) for host in (source, destination)]
     wire = Wire(lab, source)
-    with Pinger(lab, guest.address) as pinger, user_of(guest, case) as user:
+    with Pinger(lab, guest.address) as pinger, users_of(guest, case) as users:
         settle(pinger)
         cpu = Cpu(groups.values())
         began = time.time()
@@ -98,7 +99,8 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     result |= {"released_s": released - began, "gap_ms": pinger.largest_gap * 1000,
                "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost()}
     result |= processor_time(used, quiet)
-    if user is not None:
+    result |= {"cpu_source_s": used[source.name], "cpu_destination_s": used[destination.name]}
+    for user in users:
         result = user.result() | result
     result |= {"daemon_growth_bytes": max(daemon.growth() for daemon in daemons),
                "daemon_peak_bytes": max(daemon.peak() for daemon in daemons)}
@@ -111,8 +113,11 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     return result | check_memory(guest)
 
 
-def user_of(guest, case):
-    return RedisUser(guest) if case.busy else contextlib.nullcontext()
+@contextlib.contextmanager
+def users_of(guest, case):
+    """Those who use the guest meanwhile: nobody, where it is left alone."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(user(guest)) for user in (RedisUser, WebUser)] if case.busy else []
 
 
 def processor_time(used, quiet):

@@ -65,7 +65,7 @@ def own_seconds():
 
 
 class Cpu:
-    """Processor time since it was made: of both hosts, of this program, and of all others on the machine."""
+    """Processor time since it was made: of each host, of both, of this program, and of all others on the machine."""
 
     def __init__(self, groups):
         self.groups = groups
@@ -74,8 +74,8 @@ class Cpu:
 
     def read(self):
         busy, stolen = machine_seconds()
-        return {"hosts": sum(group.seconds() for group in self.groups), "own": own_seconds(), "busy": busy,
-                "stolen": stolen}
+        hosts = {group.host.name: group.seconds() for group in self.groups}
+        return {**hosts, "hosts": sum(hosts.values()), "own": own_seconds(), "busy": busy, "stolen": stolen}
 
     def used(self):
         after = self.read()

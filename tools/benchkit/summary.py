@@ -28,10 +28,13 @@ METRICS = {metric.key: metric for metric in (
     Metric("said_pause_ms", "pause as told", "ms", digits=0),
     Metric("sent_bytes", "sent", "MiB", MIB, 1),
     Metric("cpu_s", "CPU", "s"),
+    Metric("cpu_source_s", "CPU of the source", "s"),
+    Metric("cpu_destination_s", "CPU of the destination", "s"),
     Metric("cpu_extra_s", "CPU beyond the guest's", "s"),
     Metric("work_lost_s", "work lost", "s"),
     Metric("daemon_growth_bytes", "daemon grew", "MiB", MIB, 1),
     Metric("redis_slowest_ms", "slowest redis request", "ms", digits=0),
+    Metric("web_slowest_ms", "slowest page of nginx", "ms", digits=0),
     Metric("link_use", "use of the link", ""),
     Metric("said_stall", "share of the time until it said that it does not converge", ""),
 )}
