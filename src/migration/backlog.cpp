@@ -10,7 +10,7 @@ namespace {
 // What may always be on its way: more than the queues and zstd's workers hold of memory that is not zero.
 constexpr std::uint64_t kLeast = std::uint64_t{32} << 20;
 // Beside the round trip: the queue before the wire, packing, unpacking, and the destination's next word.
-constexpr double kSeconds = 0.1;
+constexpr double kSeconds = 0.05;
 // How long the rate remembers.
 constexpr double kMemorySeconds = 0.2;
 // A mark for every so much of the guest's memory is exact enough; and so many are kept.

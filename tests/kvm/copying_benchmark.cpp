@@ -116,5 +116,17 @@ void copy_to_the_socket(benchmark::State& state) {
 }
 BENCHMARK(copy_to_the_socket)->UseManualTime()->Unit(benchmark::kMillisecond);
 
+/// Pages that are zeros all through, which is the most that the scan has to look at.
+void scan_for_zeros(benchmark::State& state) {
+  const std::vector<std::byte> memory(kMemory / 8);
+  std::size_t at = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(is_zero_page(memory.data() + at));
+    at = (at + kPageSize) % memory.size();
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(kPageSize) * state.iterations());
+}
+BENCHMARK(scan_for_zeros);
+
 }  // namespace
 }  // namespace vmigrate::kvm

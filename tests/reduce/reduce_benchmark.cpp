@@ -6,6 +6,7 @@
 #include "reduce/compressor.hpp"
 #include "reduce/decompressor.hpp"
 #include "reduce/lz4.hpp"
+#include "reduce/shuffle.hpp"
 #include "stream/decoder.hpp"
 #include "stream/statistics.hpp"
 
@@ -75,6 +76,33 @@ void hash(benchmark::State& state) {
   count_bytes(state, kPageSize);
 }
 BENCHMARK(hash);
+
+/// Pages of structures, each looked at and shuffled.
+void shuffle(benchmark::State& state) {
+  const auto memory = memory_like(kStorePages / 16, 1);
+  ByteBuffer shuffled;
+  std::uint64_t page = 0;
+  while (state.KeepRunning()) {
+    benchmark::DoNotOptimize(is_worth_shuffling(page_of(memory, page)));
+    shuffled.clear();
+    append_shuffled(page_of(memory, page++), shuffled);
+    benchmark::DoNotOptimize(shuffled.data());
+  }
+  count_bytes(state, kPageSize);
+}
+BENCHMARK(shuffle);
+
+void unshuffle_pages(benchmark::State& state) {
+  const auto memory = memory_like(kStorePages / 16, 1);
+  ByteBuffer restored(kPageSize);
+  std::uint64_t page = 0;
+  while (state.KeepRunning()) {
+    unshuffle(page_of(memory, page++), restored);
+    benchmark::DoNotOptimize(restored.data());
+  }
+  count_bytes(state, kPageSize);
+}
+BENCHMARK(unshuffle_pages);
 
 enum Content : std::int64_t { no_store, first_pass, no_room, duplicate, unchanged, sparse, rewritten, zero };
 constexpr const char* kContentNames[] = {"no_store",  "first_pass", "no_room",   "duplicate",
