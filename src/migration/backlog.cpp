@@ -7,7 +7,7 @@
 namespace vmigrate::migration {
 namespace {
 
-// What may always be on its way: more than the queues and zstd's workers hold of memory that is not zero.
+// What may always be on its way: as much as the queues and zstd's workers hold of memory that is not zero.
 constexpr std::uint64_t kLeast = std::uint64_t{32} << 20;
 // Beside the round trip: the queue before the wire, packing, unpacking, and the destination's next word.
 constexpr double kSeconds = 0.05;

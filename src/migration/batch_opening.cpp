@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::uint8_t kVersion = 5;
 
-// Measured beside the sizes' own need, with two connections and batches of reduce::kUsualBatch: 10 to 18 MiB.
+// Measured beside the sizes' own need, with two connections and batches of reduce::kUsualBatch: 10 to 18 MiB,
+// with 768 KiB before the wire instead of up to peer::QueueBound::kMost.
 // Each of up to six connections more keeps 512 KiB ahead, and TLS 256 KiB.
 constexpr std::uint64_t kBeside = std::uint64_t{24} << 20;
 

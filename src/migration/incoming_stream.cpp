@@ -40,25 +40,29 @@ Result<> IncomingStream::verify(const StreamDigest& expected, Milliseconds patie
   std::unique_lock lock(mutex_);
   progressed_.wait_for(lock, patience, [&] { return ended_ || digester_.count() >= expected.bytes; });
   if (digester_.digest() == expected) return {};
-  if (digester_.count() >= expected.bytes) {
+  if (digester_.count() == expected.bytes) {
     return fail(ErrorCode::failed, "the memory that arrived is not what the source sent",
                 "start the migration again; if it happens twice, report it");
   }
   if (failed_) return fail(*failed_);
-  return fail(
-      ErrorCode::failed,
-      fmt::format("the VM's hypervisor has taken {} of {} of its memory",
-                  vmigrate::to_string(Bytes{digester_.count()}), vmigrate::to_string(Bytes{expected.bytes})),
-      "start the migration again");
+  return fail(ErrorCode::failed,
+              fmt::format("{} of the {} bytes of the memory's stream have come in", digester_.count(),
+                          expected.bytes),
+              "start the migration again");
 }
 
 void IncomingStream::pump() {
   name_this_thread("ram-in");
   const auto received = receive_all();
-  if (!received) events_.failed(received.error());
+  if (!received) {
+    {
+      const std::lock_guard lock(mutex_);
+      failed_ = received.error();
+    }
+    events_.failed(received.error());
+  }
   ::shutdown(qemu_.get(), SHUT_WR);
   const std::lock_guard lock(mutex_);
-  if (!received) failed_ = received.error();
   ended_ = true;
   progressed_.notify_all();
 }

@@ -88,14 +88,14 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
     return fail(lost_.value_or(kClosed));
   }
   written_ += size;
-  if (bound_.passed(size, std::chrono::steady_clock::now())) keep_to_bound();
+  if (bound_.gone(written_ - queue_.used(), std::chrono::steady_clock::now())) keep_to_bound();
   return {};
 }
 
-/// Half of it here, half in the kernel.
+/// A third of it here, the rest in the kernel, which asks for more when half of that has gone.
 void StripedSender::keep_to_bound() {
-  queue_.set_capacity(bound_.bytes() / 2);
-  unsent_ = bound_.bytes() / 2 / outlets_.size();
+  queue_.set_capacity(bound_.bytes() / 3);
+  unsent_ = bound_.bytes() / 3 * 2 / outlets_.size();
 }
 
 Result<> StripedSender::finish() {

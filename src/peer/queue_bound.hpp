@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include "base/clock.hpp"
 #include "peer/limits.hpp"
@@ -15,20 +16,21 @@ namespace vmigrate::peer {
 class QueueBound {
  public:
   static constexpr std::size_t kLeast = 2 * kLongestBulkChunk;
-  static constexpr std::size_t kMost = 8 * kMebibyte;
+  /// What waits here and what is not acknowledged is memory of this process.
+  static constexpr std::size_t kMost = 4 * kMebibyte;
 
   explicit QueueBound(MonotonicTime now) : since_(now) {}
 
-  /// So many bytes more have found room. Whether the bound is another now.
-  bool passed(std::size_t bytes, MonotonicTime now) {
-    passed_ += bytes;
+  /// So many bytes have gone towards the wire since the beginning. Whether the bound is another now.
+  bool gone(std::uint64_t bytes, MonotonicTime now) {
     const std::chrono::duration<double> elapsed = now - since_;
     if (elapsed < kSpan) return false;
-    const double fresh = static_cast<double>(passed_) * (kSpan / elapsed);
-    // A source that has little to say for a while does not make the wire slower.
-    const double bound = std::max(fresh, static_cast<double>(bytes_) * kRemembered);
+    const double fresh = static_cast<double>(bytes - gone_) * (kSpan / elapsed);
     since_ = now;
-    passed_ = 0;
+    gone_ = bytes;
+    // Slowly down: neither a source that has little to say for a while nor a bound that was too low for a
+    // moment makes the wire slower.
+    const double bound = std::max(fresh, static_cast<double>(bytes_) * kRemembered);
     const auto before = bytes_;
     bytes_ =
         static_cast<std::size_t>(std::clamp(bound, static_cast<double>(kLeast), static_cast<double>(kMost)));
@@ -38,11 +40,11 @@ class QueueBound {
 
  private:
   static constexpr std::chrono::duration<double> kSpan{0.05};
-  static constexpr double kRemembered = 0.8;
+  static constexpr double kRemembered = 0.95;
 
   MonotonicTime since_;
-  std::size_t passed_ = 0;
-  std::size_t bytes_ = 4 * kLongestBulkChunk;
+  std::uint64_t gone_ = 0;
+  std::size_t bytes_ = 6 * kLongestBulkChunk;
 };
 
 }  // namespace vmigrate::peer

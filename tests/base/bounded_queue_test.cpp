@@ -41,6 +41,26 @@ TEST(BoundedQueue, AnItemHeavierThanTheQueuePassesAlone) {
   EXPECT_EQ(queue.pop(), 1);
 }
 
+TEST(BoundedQueue, MoreRoomWakesAWaitingProducer) {
+  BoundedQueue<int> queue(10);
+  ASSERT_TRUE(queue.push(1, 8));
+  std::jthread producer([&] { EXPECT_TRUE(queue.push(2, 8)); });
+  queue.set_capacity(16);
+  producer.join();
+  EXPECT_EQ(queue.used(), 16U);
+}
+
+TEST(BoundedQueue, WhatIsInsideStaysWhenThereIsLessRoom) {
+  BoundedQueue<int> queue(10);
+  ASSERT_TRUE(queue.push(1, 5));
+  ASSERT_TRUE(queue.push(2, 5));
+  queue.set_capacity(4);
+  std::jthread producer([&] { EXPECT_TRUE(queue.push(3, 4)); });
+  EXPECT_EQ(queue.pop(), 1);
+  EXPECT_EQ(queue.pop(), 2);
+  EXPECT_EQ(queue.pop(), 3);
+}
+
 TEST(BoundedQueue, ClosingWakesAWaitingProducer) {
   BoundedQueue<int> queue(1);
   ASSERT_TRUE(queue.push(1));

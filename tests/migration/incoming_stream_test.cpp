@@ -133,10 +133,10 @@ TEST_F(IncomingStreamTest, SaysWhetherWhatItHasHandedOverIsWhatWasSent) {
   EXPECT_THAT(verified.error().message, HasSubstr("not what the source sent"));
 }
 
-TEST_F(IncomingStreamTest, SaysOfAQemuThatStopsTakingHowFarItCame) {
+TEST_F(IncomingStreamTest, SaysOfOneThatIsNotWholeInTimeHowFarItCame) {
   const auto verified = stream_->verify(digest_of(kPieces * kPiece), Milliseconds{100});
   ASSERT_FALSE(verified);
-  EXPECT_THAT(verified.error().message, HasSubstr("of 2.0 MiB of its memory"));
+  EXPECT_THAT(verified.error().message, HasSubstr("of the 2097152 bytes"));
 }
 
 TEST_F(IncomingStreamTest, SaysOfAStreamThatBrokeWhyItDid) {

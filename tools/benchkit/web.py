@@ -3,6 +3,7 @@
 import http.client
 import time
 
+from labkit import LabError
 from labkit.clients import Watcher
 
 PORT = 80
@@ -34,7 +35,7 @@ class WebUser(Watcher):
                 self.fetch()
                 self.requests += 1
                 self.slowest = max(self.slowest, time.monotonic() - begin)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, LabError, http.client.HTTPException) as error:
             self.broken = f"nginx after {self.requests} requests: {error!r}"
 
     def fetch(self):
