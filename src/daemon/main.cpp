@@ -225,10 +225,5 @@ int main(int argc, char** argv) {
   // Each migration has threads of its own. With an arena for each thread, what one has freed stays with the
   // daemon and helps no other: after a dozen moves it held 150 MB of nothing.
   ::mallopt(M_ARENA_MAX, 2);
-  // A move's buffers come and go thousands of times a second. Given back to the kernel each time, their
-  // memory would have to be cleared and mapped page by page again: three page faults for four pages of a
-  // guest's memory. What is left when the last move ends is given back then.
-  ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
-  ::mallopt(M_TRIM_THRESHOLD, 16 << 20);
   return vmigrate::daemon::run(argc, argv);
 }
