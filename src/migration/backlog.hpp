@@ -16,8 +16,7 @@ namespace vmigrate::migration {
 /// Queues that are short in bytes are not enough: a page of zeros is nine bytes of QEMU's stream and next to
 /// nothing on the wire, so they hold gigabytes of such memory, and the hypervisor there looks through all of
 /// it while the guest stands still. So this counts in the guest's bytes, and holds the source back when more
-/// is on its way than the destination takes in a round trip and 50 ms, or 32 MiB if that is
-/// more.
+/// is on its way than the destination takes in a round trip and 50 ms, or 32 MiB if that is more.
 ///
 /// From any thread.
 class Backlog {

@@ -311,7 +311,8 @@ void DestinationMigration::on_finish(const Finish& finish) {
     finish_ = finish;
   }
   auto verified = stream_ ? stream_->verify(finish.digest, edges_.timing.drain)
-                          : fail(ErrorCode::failed, "nothing of the VM's memory has arrived");
+                          : fail(ErrorCode::failed, "nothing of the VM's memory has arrived",
+                                 "start the migration again");
   if (!arrived_) arrived_ = edges_.clock.now();
   apply(destination::FinishReceived(std::move(verified)));
 }

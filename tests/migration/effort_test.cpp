@@ -50,6 +50,12 @@ Effort mostly(const Model& model) {
   return static_cast<Effort>(std::ranges::max_element(counts) - counts.begin());
 }
 
+/// For ten seconds of the same, from the clock's beginning on.
+void expect_stays(EffortChooser& chooser, Effort effort, const Load& load) {
+  MonotonicTime now{};
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(chooser.update(load, now += kTick), effort) << i;
+}
+
 constexpr std::array kSpeeds{2e9, 0.9e9, 0.7e9, 0.45e9};
 constexpr std::array kLinux{1.0, 2.2, 3.3, 3.6};
 constexpr std::array kRandom{1.0, 1.0, 1.0, 1.0};
@@ -93,30 +99,21 @@ TEST(Effort, WorkThatOnlyCostsIsLeft) {
 
 TEST(Effort, WhatTheDestinationHasAlreadyIsWorthTheWorkThoughPackingIsNot) {
   EffortChooser chooser(kWorkers);
-  MonotonicTime now{};
-  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, now += kTick);
-  for (int i = 0; i < 100; ++i) {
-    // A quarter of the stream has to be sent, and that cannot be packed.
-    EXPECT_EQ(chooser.update({0.9, 0.1, 0.9, 148e6, 37e6, 37e6}, now += kTick), Effort::medium);
-  }
+  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{});
+  // A quarter of the stream has to be sent, and that cannot be packed.
+  expect_stays(chooser, Effort::medium, {0.9, 0.1, 0.9, 148e6, 37e6, 37e6});
 }
 
 TEST(Effort, MoreWorkIsNotTriedWherePackingHasNoRoomForIt) {
   EffortChooser chooser(kWorkers);
-  MonotonicTime now{};
-  chooser.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, now += kTick);
-  for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(chooser.update({0.6, 0.49, 0.51, 350e6, 350e6, 110e6}, now += kTick), Effort::medium);
-  }
+  chooser.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{});
+  expect_stays(chooser, Effort::medium, {0.6, 0.49, 0.51, 350e6, 350e6, 110e6});
 }
 
 TEST(Effort, ALinkThatIsHeldBackByTheHostsOwnWorkIsLeftAlone) {
   // The processors are busy encrypting: what is put waits, but not for the network.
   EffortChooser chooser(kWorkers);
-  MonotonicTime now{};
-  for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(chooser.update({0.1, 0, 0.9, 300e6, 300e6, 300e6}, now += kTick), Effort::none);
-  }
+  expect_stays(chooser, Effort::none, {0.1, 0, 0.9, 300e6, 300e6, 300e6});
 }
 
 TEST(Effort, AWhileOfMemoryThatIsHardToPackIsNoReasonToLeave) {

@@ -1,10 +1,10 @@
 """The Debian guest's redis: filled, and used while the guest moves."""
 
 import random
-import time
 
 from labkit import LabError
-from labkit.clients import Watcher
+
+from .user import User
 
 PORT = 6379
 KEYS = 900_000
@@ -54,31 +54,18 @@ def fill(guest):
             redis.ask("EVAL", FILL, "0", str(first), str(first + KEYS_AT_ONCE - 1))
 
 
-class RedisUser(Watcher):
-    """Changes a random record 200 times a second, one after the other, over a connection that must last."""
+class RedisUser(User):
+    """Changes a random record 200 times a second."""
 
-    tasks = ("use",)
+    NAME = "redis"
     INTERVAL = 0.005
 
     def __init__(self, guest):
+        super().__init__()
         self.redis = Redis(guest, 60)
-        self.requests = 0
-        self.slowest = 0.0  # seconds
-        self.broken = ""  # why, when it broke
 
-    def use(self):
-        try:
-            for _ in self.every(self.INTERVAL):
-                begin = time.monotonic()
-                self.redis.ask("SETRANGE", f"session:{random.randrange(KEYS)}", "20", f"{self.requests:08}")
-                self.requests += 1
-                self.slowest = max(self.slowest, time.monotonic() - begin)
-        except (OSError, LabError) as error:
-            self.broken = f"redis after {self.requests} requests: {error}"
+    def ask(self):
+        self.redis.ask("SETRANGE", f"session:{random.randrange(KEYS)}", "20", f"{self.requests:08}")
 
     def close(self):
         self.redis.__exit__()
-
-    def result(self):
-        return {"redis_requests": self.requests, "redis_slowest_ms": self.slowest * 1000,
-                **({"error": self.broken} if self.broken else {})}
