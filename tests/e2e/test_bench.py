@@ -1,6 +1,7 @@
 """tools/bench: that it measures what it says, and judges by it as it says."""
 
 import json
+import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -12,6 +13,7 @@ from benchkit.measure import ask, course
 from benchkit.meters import milestones
 from benchkit.movers import MOVERS
 from benchkit.summary import METRICS
+from labkit.debian_image import debian_image
 
 TOOL = Path(__file__).resolve().parents[2] / "tools/bench"
 
@@ -102,6 +104,8 @@ def test_a_suite_is_measured_and_told(tmp_path):
         assert one["bad"] == 0 and one["pages"] > 1000
         assert 0 < one["stopped_ms"] < one["stream_s"] * 1000 < one["to_running_s"] * 1000
         assert one["said_pause_ms"] >= 0 and one["gap_ms"] > 0 and one["cpu_s"] > 0 and one["passes"] >= 1
+        # The guest sends none while it is stopped, and the first that it is due at once.
+        assert one["tick_pause_ms"] > one["stopped_ms"] - 10
         # A quarter of the guest is random: no mover can send less than that.
         assert one["sent_bytes"] > one["pages"] * 4096 * 7 // 8 > one["returned_bytes"]
     grown = [one["daemon_growth_bytes"] for one in document["runs"] if one["mover"] == "vmigrate"]
@@ -112,3 +116,15 @@ def test_a_suite_is_measured_and_told(tmp_path):
         assert picture.name in text
         assert "vmigrate" in "".join(ET.parse(picture).getroot().itertext())
     assert page.load(folder) == [document]
+
+
+def test_a_guest_of_ones_own_is_measured(tmp_path):
+    image = tmp_path / "ours.img"
+    shutil.copyfile(debian_image(), image)
+    folder = tmp_path / "results"
+    subprocess.run([TOOL, "--cases", "debian", "--movers", "vmigrate", "--guest", image, "--runs", "1", "--output", folder],
+                   check=True)
+    one, = json.loads((folder / "smoke.json").read_text(encoding="utf-8"))["runs"]
+    assert one["mover"] == "vmigrate" and "error" not in one
+    assert one["bad"] == 0 and one["sent_bytes"] > 64 << 20
+    assert "it was booted from ours.img" in folder.with_suffix(".md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import socket
 import time
 
 from labkit import LabError, processes
-from labkit.clients import Pinger
+from labkit.clients import Pinger, Ticks
 from labkit.guest import CHECKER_PORT, WORKLOAD_PORT
 from labkit.namespace import inside
 
@@ -83,7 +83,7 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
     work.take_rate()
     daemons = [DaemonMemory(host) for host in (source, destination)]
     wire = Wire(lab, source)
-    with Pinger(lab, guest.address) as pinger, users_of(guest, case) as users:
+    with Pinger(lab, guest.address) as pinger, Ticks(lab, guest.address) as ticks, users_of(guest, case) as users:
         settle(pinger)
         cpu = Cpu(groups.values())
         began = time.time()
@@ -96,8 +96,10 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
         used = cpu.used()
         result["sent_bytes"], result["returned_bytes"] = wire.passed()
         settle(pinger)
+        processes.wait_until(lambda: ticks.newest > released, PATIENCE, "the guest to tick")
     result |= {"released_s": released - began, "gap_ms": pinger.largest_gap * 1000,
-               "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost()}
+               "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost(),
+               "tick_pause_ms": ticks.largest_gap * 1000}
     result |= processor_time(used, quiet)
     result |= {"cpu_source_s": used[source.name], "cpu_destination_s": used[destination.name]}
     for user in users:

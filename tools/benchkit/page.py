@@ -8,8 +8,8 @@ from .cases import CASES, SUITES, WORKLOADS
 from .summary import METRICS
 
 PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
-COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "stopped_ms", "said_pause_ms", "sent_bytes", "cpu_s",
-           "cpu_source_s", "cpu_destination_s", "work_lost_s", "redis_slowest_ms", "web_slowest_ms", "link_use",
+COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "tick_pause_ms", "stopped_ms", "said_pause_ms", "sent_bytes",
+           "cpu_s", "cpu_source_s", "cpu_destination_s", "work_lost_s", "redis_slowest_ms", "web_slowest_ms", "link_use",
            "said_stall", "daemon_growth_bytes")
 NOTHING = "–"
 # What may be nothing or less, and what only vmigrate has, or more of is better.
@@ -28,8 +28,10 @@ range in parentheses. Ratios travel between machines; seconds do not.
 * **running**: from the command's start until the destination's QEMU said RESUME, by QEMU's own time stamps.
 * **released**: from the command's start to its return; the source has let go of the guest.
 * **streaming**: from the moment at which the source's QEMU began to migrate until the guest ran at the destination.
-* **client gap**: the longest time between two answers to the pings. **stopped**: from QEMU's STOP at the source to
-  RESUME at the destination. **pause as told**: the mover's own figure (receipt, or `virsh domjobinfo`).
+* **client gap**: the longest time between two answers to the pings. **pause by ticks**: the longest time between two
+  of the numbered datagrams that the guest itself sends every 10 ms, stamped where they arrive, less those 10 ms.
+  **stopped**: from QEMU's STOP at the source to RESUME at the destination. **pause as told**: the mover's own figure
+  (receipt, or `virsh domjobinfo`).
 * **sent**: what the source's migration interface sent, headers and acknowledgements included.
 * **CPU**: processor seconds of everything on both hosts (QEMU, libvirtd, migrated, the command) until the command
   returned, processes that ended included. The guest's own work is in it, as guests are emulated. The kernel's work for
@@ -108,6 +110,8 @@ def circumstances_lines(document):
              f"{facts['libvirt']}, Linux {facts['kernel']}; {facts['processors']} processors ({facts['processor']}), "
              f"{facts['memory_bytes'] >> 30} GiB; guests {facts['guests']}; TCP congestion control "
              f"{facts['congestion_control']} for all."]
+    if facts.get("image"):
+        lines.append(f"The Debian guest is not the lab's own: it was booted from {facts['image']}.")
     strangers = [run["others_before"] for run in document["runs"] if "others_before" in run]
     if strangers:
         lines.append(f"Just before each move, what has nothing to do with this took {median(strangers):.2f} processors "

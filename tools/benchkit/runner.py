@@ -12,7 +12,7 @@ import time
 from labkit import Lab, LabError, processes
 from labkit.lab import REPOSITORY
 
-from .cases import CASES, WORKLOADS
+from .cases import WORKLOADS
 from .guests import Guests, set_write_rate
 from .measure import move_and_measure
 from .meters import Cpu, HostGroup
@@ -104,7 +104,7 @@ class Bench:
             return {"error": str(error)}
 
 
-def run_suite(names, runs, image, report):
+def run_suite(cases, runs, image, report):
     """Runs the cases in a lab of its own."""
     # Going through 2 GiB page by page for the first time, QEMU keeps the guest from running for half a second.
     lab = Lab(tempfile.mkdtemp(prefix="vmigrate-bench-", dir="/var/tmp"), uneven_memory=False)
@@ -112,7 +112,7 @@ def run_suite(names, runs, image, report):
     try:
         lab.up()
         bench.prepare()
-        bench.run([CASES[name] for name in names])
+        bench.run(cases)
     finally:
         lab.down()
         bench.close()

@@ -24,6 +24,7 @@ METRICS = {metric.key: metric for metric in (
     Metric("released_s", "released", "s"),
     Metric("stream_s", "streaming", "s"),
     Metric("gap_ms", "client gap", "ms", digits=0),
+    Metric("tick_pause_ms", "pause by ticks", "ms", digits=0),
     Metric("stopped_ms", "stopped", "ms", digits=0),
     Metric("said_pause_ms", "pause as told", "ms", digits=0),
     Metric("sent_bytes", "sent", "MiB", MIB, 1),

@@ -117,6 +117,50 @@ class Pinger(Watcher):
         return max((after - before for before, after in zip(self.sent, self.sent[1:])), default=0.0)
 
 
+class Ticks(Watcher):
+    """Notes when the numbered ticks of a guest arrive, which its fork detector sends every 10 ms."""
+
+    tasks = ("receive",)
+    INTERVAL = 0.01
+
+    def __init__(self, lab, address):
+        self.address = address
+        self.arrived = {}  # wall clock by number
+        self.socket = monitor_socket(lab)
+        # Outside the guest, whose clock stands still with it, and by the kernel, however late this process gets to run.
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    def receive(self):
+        while not self.ending.is_set():
+            try:
+                line, extra, _, sender = self.socket.recvmsg(256, 128)
+            except TimeoutError:
+                continue
+            if sender[0] == self.address:
+                self.arrived.setdefault(int(line.split()[0]), arrival_time(extra))
+
+    def close(self):
+        self.socket.close()
+
+    @property
+    def newest(self):
+        return max(list(self.arrived.values()), default=0.0)
+
+    @property
+    def largest_gap(self):
+        """Seconds between two ticks one after the other, less what is between any two."""
+        times = sorted(self.arrived.values())
+        return max((after - before - self.INTERVAL for before, after in zip(times, times[1:])), default=0.0)
+
+
+def monitor_socket(lab):
+    """Hears what the guests' fork detectors send."""
+    heard = inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    heard.bind(("10.78.0.1", FORK_PORT))
+    heard.settimeout(0.1)
+    return heard
+
+
 def internet_checksum(packet):
     total = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
     total = (total & 0xFFFF) + (total >> 16)
@@ -227,9 +271,7 @@ class ForkMonitor(Watcher):
         self.newest = {}  # sequence by address
         self.counted = Counter()  # numbers by address
         self.found = []  # (address, sequence)
-        self.socket = inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        self.socket.bind(("10.78.0.1", FORK_PORT))
-        self.socket.settimeout(0.1)
+        self.socket = monitor_socket(lab)
 
     def receive(self):
         while not self.ending.is_set():
