@@ -12,7 +12,7 @@ namespace vmigrate::reduce {
 
 /// How far back a Compressor looks for what is like what it has before it.
 enum class Reach {
-  near,  ///< as far as the level does by itself, within the piece of 512 KiB that a worker has
+  near,  ///< as far as the level does by itself, within the piece of a megabyte that a worker has
   far,   ///< all over the window, by long-distance matching; costs 1.8 ns a byte more
 };
 

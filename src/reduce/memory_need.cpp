@@ -20,7 +20,7 @@ constexpr std::uint64_t kWorkerBytes = 4 * kMebibyte;
 
 // What looks back no further has small tables.
 constexpr std::uint64_t kNearNeed =
-    (std::uint64_t{1} << kNearWindowLog) + kMostWorkers * (2 * kMebibyte) + kMebibyte;
+    (std::uint64_t{1} << kNearWindowLog) + kMostWorkers * (3 * kMebibyte) + kMebibyte;
 
 std::uint64_t zstd_need(int window_log) {
   const std::uint64_t window = std::uint64_t{1} << window_log;

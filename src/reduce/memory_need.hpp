@@ -25,7 +25,7 @@ inline constexpr int kMostWorkers = 4;
 std::uint64_t memory_need(const Sizes& sizes);
 
 /// The most useful sizes within `budget` bytes: zstd's window first, the rest for the store. Even a budget
-/// of 0 gets the least that works, about 35 MiB.
+/// of 0 gets the least that works, about 39 MiB.
 Sizes sizes_within(std::uint64_t budget);
 
 }  // namespace vmigrate::reduce
