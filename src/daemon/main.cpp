@@ -222,8 +222,12 @@ int run(int argc, char** argv) {
 }  // namespace vmigrate::daemon
 
 int main(int argc, char** argv) {
-  // Each migration has threads of its own. With an arena for each thread, what one has freed stays with the
-  // daemon and helps no other: after a dozen moves it held 150 MB of nothing.
-  ::mallopt(M_ARENA_MAX, 2);
+  // Each migration has threads of its own, and its buffers come and go thousands of times a second. Given
+  // back to the kernel each time, their memory would have to be cleared and mapped again, page by page; kept
+  // by an arena for each thread it would help no other, and stay when all is over: only the main arena can be
+  // trimmed to nothing.
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 32 << 20);
   return vmigrate::daemon::run(argc, argv);
 }
