@@ -183,14 +183,14 @@ void StripedReceiver::on_arrival(int connection) {
 
 Result<ByteBuffer> StripedReceiver::read() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return closed_ || lost_ || chunks_.contains(next_) || left_ == 0; });
+  next_is_there_.wait(lock, [this] { return closed_ || lost_ || chunks_.contains(next_) || left_ == 0; });
   if (const auto chunk = chunks_.find(next_); chunk != chunks_.end()) {
     ByteBuffer bytes = std::move(chunk->second);
     chunks_.erase(chunk);
     ++next_;
     delivered_ += bytes.size();
     kept_ -= bytes.size() + kChunkCost;
-    changed_.notify_all();
+    room_is_there_.notify_all();
     return bytes;
   }
   if (lost_) return fail(*lost_);
@@ -203,7 +203,7 @@ void StripedReceiver::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
   for (auto& line : lines_) line.inlet->interrupt();
-  changed_.notify_all();
+  wake_all();
 }
 
 void StripedReceiver::run(BulkInlet& inlet) {
@@ -214,7 +214,12 @@ void StripedReceiver::run(BulkInlet& inlet) {
 void StripedReceiver::lose(const Error& why) {
   const std::lock_guard lock(mutex_);
   if (!lost_ && !closed_) lost_ = loss_of(why);
-  changed_.notify_all();
+  wake_all();
+}
+
+void StripedReceiver::wake_all() {
+  next_is_there_.notify_all();
+  room_is_there_.notify_all();
 }
 
 Result<> StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
@@ -222,7 +227,7 @@ Result<> StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
   if (number < next_ || !chunks_.emplace(number, std::move(bytes)).second) {
     return fail(ErrorCode::refused, "the peer sent a chunk twice");
   }
-  changed_.notify_all();
+  if (number == next_) next_is_there_.notify_one();
   return {};
 }
 
@@ -232,14 +237,14 @@ Result<> StripedReceiver::take_end(std::uint64_t total) {
     return fail(ErrorCode::refused, "the peer gave two lengths for one stream");
   total_ = total;
   --left_;
-  changed_.notify_all();
+  next_is_there_.notify_one();
   return {};
 }
 
 Result<bool> StripedReceiver::make_room(std::uint64_t number, std::size_t size, MonotonicTime until) {
   std::unique_lock lock(mutex_);
   const std::size_t cost = size + kChunkCost;
-  const bool settled = changed_.wait_until(
+  const bool settled = room_is_there_.wait_until(
       lock, until, [&] { return closed_ || lost_ || number <= next_ || kept_ + cost <= most_kept_; });
   if (closed_ || lost_) return fail(kClosed);
   if (settled) kept_ += cost;
@@ -249,7 +254,7 @@ Result<bool> StripedReceiver::make_room(std::uint64_t number, std::size_t size, 
 void StripedReceiver::give_back(std::size_t size) {
   const std::lock_guard lock(mutex_);
   kept_ -= size + kChunkCost;
-  changed_.notify_all();
+  room_is_there_.notify_all();
 }
 
 }  // namespace vmigrate::peer

@@ -89,10 +89,12 @@ class StripedReceiver : public BulkReceiver {
   Result<bool> make_room(std::uint64_t number, std::size_t size, MonotonicTime until);
   void give_back(std::size_t size);
   void lose(const Error& why);
+  void wake_all();
 
   const std::shared_ptr<Reception> reception_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable next_is_there_;  // or nothing more is to come
+  std::condition_variable room_is_there_;  // likewise
   std::map<std::uint64_t, ByteBuffer> chunks_;
   std::uint64_t next_ = 0;
   std::uint64_t delivered_ = 0;

@@ -160,6 +160,24 @@ TEST_F(Bulk, IsHeldBackByItsReader) {
   writer.join();
 }
 
+TEST_F(Bulk, StarvesNoneOfItsConnections) {
+  constexpr int kConnections = 4;
+  join(kConnections);
+  auto writer = write_until_it_fails();
+  std::thread reader([&] {
+    while (there_->bulk_receiver().read()) {
+    }
+  });
+  // One that gets nothing is waited for until the test's time is up.
+  for (std::size_t connection = 1; connection <= kConnections; ++connection)
+    relay_->await_passed(connection, Relay::Direction::to_target, 4 * kMebibyte);
+  here_->close();
+  writer.join();
+  reader.join();
+  for (std::size_t connection = 1; connection <= kConnections; ++connection)
+    EXPECT_GE(relay_->passed(connection, Relay::Direction::to_target), 4 * kMebibyte) << connection;
+}
+
 TEST_F(Bulk, LetsGoOfAWriterWhenTheSessionIsClosed) {
   join(2);
   auto writer = write_until_it_fails();
