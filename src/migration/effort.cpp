@@ -1,6 +1,7 @@
 #include "migration/effort.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -9,26 +10,36 @@ namespace {
 
 // Above this share of the time it is what holds the stream back.
 constexpr double kFull = 0.5;
+// Above this share the queue before the network neither fills nor empties: what is put there is the network's
+// rate.
+constexpr double kAllTheTime = 0.8;
 // Bytes a second. With light effort one of this decade's processors packs some 0.9 GB/s; two pack 0.5 with
 // medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
-// Of the network, for each worker, above which medium is too much to begin with: it shares its processor with
-// the guest, QEMU and encryption.
+// Of the network, for each worker, up to which strong effort keeps it busy, and above which medium is too
+// much to begin with: it shares its processor with the guest, QEMU and encryption.
+constexpr double kForStrongPerWorker = 30e6;
 constexpr double kForLightPerWorker = 38e6;
 // What becomes no smaller than this will not with more work.
 constexpr double kWorthIt = 1.1;
-// A share of the time above which packing has no room for more work, and what the next level costs of it.
+// A share of the time above which packing has no room for more work, and what the next higher effort costs of
+// it: zstd has several threads where LZ4 has one, but on a small host they share its processors with the
+// guest and with encryption.
 constexpr double kRoom = 0.8;
-constexpr double kNextCosts = 1.7;
+constexpr std::array<double, kEfforts> kNextCosts{1, 2.5, 1.7, 1};
 // Memory is easy here and hard there: a busy while is remembered for about a second, and work is judged by
 // half of one.
 constexpr double kRemembered = 0.9;
 constexpr double kRecent = 0.85;
+constexpr double kCapacityRemembered = 0.7;
 constexpr int kLooksToJudge = 5;
-// By how much more something has to be before it counts: all of this is guessed.
-constexpr double kClearly = 1.2;
-// By how much more has to be put on the wire than it took before, to be more than queues that fill.
-constexpr double kFaster = 1.5;
+// How much more of the batches a full network has to take with the next lower effort before that is tried:
+// all of this is guessed. Strong effort is for networks so slow that others use them too, and what zstd's
+// window has seen is lost with it.
+constexpr std::array<double, kEfforts> kClearly{0, 1.2, 1.5, 1.6};
+// By how much more has to be put on the wire for half a second than it took before, to be more than queues
+// that fill.
+constexpr double kFaster = 1.2;
 
 // How small a Linux guest's memory becomes with an effort, by what the next higher makes of it.
 constexpr std::array<double, kEfforts> kOfNextHigher{0, 0.66, 0.92, 1};
@@ -42,14 +53,13 @@ std::size_t index(Effort effort) {
 }  // namespace
 
 Effort EffortChooser::update(const Load& load, MonotonicTime now) {
-  if (load.network > kFull)
-    capacity_ = load.wire;
-  else if (load.wire > capacity_ * kFaster)
-    capacity_ = std::numeric_limits<double>::infinity();  // more than was seen, nobody knows how much
+  if (load.network > kAllTheTime) learn_capacity(load.wire);
   busy_ = std::max(load.packing, busy_ * kRemembered);
   // What was seen while the workers got going tells nothing.
   if (std::exchange(settling_, false)) return current_;
   remember(load);
+  if (load.network <= kFull && looks_ >= kLooksToJudge && recent_.wire > capacity_ * kFaster)
+    capacity_ = std::numeric_limits<double>::infinity();  // more than was seen, nobody knows how much
   const auto before = current_;
   if (is_too_much() || is_in_vain(load)) {
     step_down(now);
@@ -61,6 +71,11 @@ Effort EffortChooser::update(const Load& load, MonotonicTime now) {
   settling_ = current_ != before;
   if (settling_) looks_ = 0;
   return current_;
+}
+
+void EffortChooser::learn_capacity(double wire) {
+  const bool known = capacity_ > 0 && std::isfinite(capacity_);
+  capacity_ = known ? capacity_ * kCapacityRemembered + wire * (1 - kCapacityRemembered) : wire;
 }
 
 void EffortChooser::remember(const Load& load) {
@@ -77,19 +92,27 @@ bool EffortChooser::is_too_much() const {
   if (current_ == Effort::none || looks_ < kLooksToJudge || recent_.packing <= kFull) return false;
   const double reduction = recent_.batches / std::max(recent_.wire, 1.0);
   const double below = std::max(1.0, reduction * kOfNextHigher[index(current_) - 1]);
-  return recent_.batches * kClearly < capacity_ * below;
+  return recent_.batches * kClearly[index(current_)] < capacity_ * below;
+}
+
+bool EffortChooser::is_slow(double network) const {
+  return network <= kForStrongPerWorker * workers_;
 }
 
 Effort EffortChooser::wanted(const Load& load) const {
   if (current_ == Effort::none) {
     if (load.network <= kFull || load.wire >= kFastEnough) return current_;
-    return load.wire > kForLightPerWorker * workers_ ? Effort::light : Effort::medium;
+    // What was put there while it was not waited for has filled the queue.
+    const double network = load.wire * load.network;
+    if (network > kForLightPerWorker * workers_) return Effort::light;
+    return is_slow(network) ? Effort::strong : Effort::medium;
   }
   const bool waits = load.putting > kFull;  // a source that has little to say tells nothing
   const bool worth_it = load.batches > load.wire * kWorthIt;
-  const bool room = busy_ * kNextCosts < kRoom;
+  const bool room = busy_ * kNextCosts[index(current_)] < kRoom;
   if (!waits || !worth_it || !room || current_ == Effort::strong) return current_;
-  return static_cast<Effort>(index(current_) + 1);
+  const auto next = static_cast<Effort>(index(current_) + 1);
+  return next == Effort::strong && !is_slow(load.wire) ? current_ : next;
 }
 
 /// Whether nothing becomes smaller by all that work. Less of it is not left for that: what cannot be packed

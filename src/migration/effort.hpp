@@ -49,7 +49,9 @@ class EffortChooser {
     std::chrono::milliseconds patience{};
   };
 
+  bool is_slow(double network) const;
   Effort wanted(const Load& load) const;
+  void learn_capacity(double wire);
   void remember(const Load& load);
   bool is_too_much() const;
   bool is_in_vain(const Load& load) const;
@@ -57,7 +59,7 @@ class EffortChooser {
 
   const int workers_;
   Effort current_ = Effort::none;
-  double capacity_ = 0;    // of the network when it last was full, bytes a second
+  double capacity_ = 0;    // of the network when it was full lately, bytes a second
   double busy_ = 0;        // the share that packing took, or lately took
   int looks_ = 0;          // since the last change, but for the first
   bool settling_ = false;  // the first is still to come

@@ -79,11 +79,13 @@ TEST(Effort, StaysBelowWhatThePackersCannotDo) {
 
 TEST(Effort, TheFirstStepIsTheRightOneForTheLink) {
   EffortChooser gigabit(kWorkers);
-  EXPECT_EQ(gigabit.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::medium);
+  EXPECT_EQ(gigabit.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::strong);
   EffortChooser with_few(2);
   EXPECT_EQ(with_few.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::light);
   EffortChooser slower(2);
-  EXPECT_EQ(slower.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{}), Effort::medium);
+  EXPECT_EQ(slower.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{}), Effort::strong);
+  EffortChooser between(2);
+  EXPECT_EQ(between.update({0.9, 0, 0.9, 70e6, 70e6, 70e6}, MonotonicTime{}), Effort::medium);
   EffortChooser faster(kWorkers);
   EXPECT_EQ(faster.update({0.9, 0, 0.9, 300e6, 300e6, 300e6}, MonotonicTime{}), Effort::light);
 }
@@ -99,14 +101,14 @@ TEST(Effort, WorkThatOnlyCostsIsLeft) {
 
 TEST(Effort, WhatTheDestinationHasAlreadyIsWorthTheWorkThoughPackingIsNot) {
   EffortChooser chooser(kWorkers);
-  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{});
+  chooser.update({0.9, 0, 0.9, 140e6, 140e6, 140e6}, MonotonicTime{});
   // A quarter of the stream has to be sent, and that cannot be packed.
   expect_stays(chooser, Effort::medium, {0.9, 0.1, 0.9, 148e6, 37e6, 37e6});
 }
 
 TEST(Effort, MoreWorkIsNotTriedWherePackingHasNoRoomForIt) {
   EffortChooser chooser(kWorkers);
-  chooser.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{});
+  chooser.update({0.9, 0, 0.9, 140e6, 140e6, 140e6}, MonotonicTime{});
   expect_stays(chooser, Effort::medium, {0.6, 0.49, 0.51, 350e6, 350e6, 110e6});
 }
 
@@ -126,6 +128,22 @@ TEST(Effort, AWhileOfMemoryThatIsHardToPackIsNoReasonToLeave) {
     const bool hard = i % 10 > 6;
     const Load load = hard ? Load{0, 0.9, 0.1, 110e6, 110e6, 20e6} : easy;
     EXPECT_EQ(chooser.update(load, now += kTick), Effort::strong) << i;
+  }
+}
+
+TEST(Effort, WhatQueuesTakeForAMomentIsNotTheNetworksRate) {
+  // The workers, and at times the network, are what is waited for. Were it as fast as what is put in a tick
+  // that fills the queue, or as slow as in one that empties it, LZ4 would pay.
+  constexpr Load kUsual{0.1, 0.8, 0.3, 110e6, 110e6, 30e6};
+  constexpr Load kAtTheNetwork{0.6, 0.8, 0.5, 110e6, 110e6, 37e6};
+  constexpr Load kFilled{0.2, 0.8, 0.3, 110e6, 110e6, 66e6};
+  constexpr Load kEmptied{0.6, 0.8, 0.5, 110e6, 110e6, 15e6};
+  EffortChooser chooser(kWorkers);
+  MonotonicTime now{};
+  chooser.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, now);
+  for (int i = 0; i < 200; ++i) {
+    const auto& load = i % 20 == 10 ? kFilled : i % 20 == 15 ? kEmptied : i % 4 == 0 ? kAtTheNetwork : kUsual;
+    ASSERT_EQ(chooser.update(load, now += kTick), Effort::strong) << i;
   }
 }
 
