@@ -62,7 +62,7 @@ void transpose(const std::byte* from, std::size_t from_apart, std::byte* to, std
   Square square;
 #pragma GCC unroll 16
   for (std::size_t row = 0; row < kSide; ++row) std::memcpy(&square[row], from + row * from_apart, kSide);
-  // Each time the eight bits of all bytes' numbers, four for the row and four for the column, turn by one.
+    // Each time the eight bits of all bytes' numbers, four for the row and four for the column, turn by one.
 #pragma GCC unroll 4
   for (int bit = 0; bit < 4; ++bit) interleave(square);
 #pragma GCC unroll 16
