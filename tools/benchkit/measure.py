@@ -95,8 +95,11 @@ def move_and_measure(lab, guest, mover, case, source, destination, groups):
         released = time.time()
         used = cpu.used()
         result["sent_bytes"], result["returned_bytes"] = wire.passed()
-        settle(pinger)
-        processes.wait_until(lambda: ticks.newest > released, PATIENCE, "the guest to tick")
+        try:
+            settle(pinger)
+            processes.wait_until(lambda: ticks.newest > released, PATIENCE, "the guest to tick")
+        except LabError as error:
+            raise LabError(f"{result.get('error', 'the move was done')}; then {error}") from error
     result |= {"released_s": released - began, "gap_ms": pinger.largest_gap * 1000,
                "own_gap_ms": pinger.largest_own_gap * 1000, "pings_lost": pinger.lost, "work_lost_s": work.lost(),
                "tick_pause_ms": ticks.largest_gap * 1000}
