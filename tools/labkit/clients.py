@@ -54,7 +54,32 @@ class Watcher:
             time.sleep(max(0, due - time.monotonic()))
 
 
-class Pinger(Watcher):
+class Listener(Watcher):
+    """Calls `hear` with each packet that comes to `socket`: its bytes, what the kernel says beside it, and the sender."""
+
+    tasks = ("receive",)
+
+    def __init__(self, heard):
+        self.socket = heard
+        self.socket.settimeout(0.1)
+
+    def stamp(self):
+        """The kernel notes the time of arrival from now on, however late this process gets to run; see arrival_time."""
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    def receive(self):
+        while not self.ending.is_set():
+            try:
+                packet, extra, _, sender = self.socket.recvmsg(2048, 128)
+            except TimeoutError:
+                continue
+            self.hear(packet, extra, sender)
+
+    def close(self):
+        self.socket.close()
+
+
+class Pinger(Listener):
     """Pings every 2 ms. A guest that stands still answers late, one that is cut off not at all."""
 
     tasks = ("send", "receive")
@@ -66,10 +91,8 @@ class Pinger(Watcher):
         self.identifier = threading.get_native_id() & 0xFFFF
         self.sent = []  # wall clock, seconds
         self.answered = {}  # arrival by index into `sent`
-        self.socket = inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
-        # The kernel notes the time of arrival, however late this process gets to run.
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self.socket.settimeout(0.1)
+        super().__init__(inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)))
+        self.stamp()
 
     def send(self):
         for _ in self.every(self.INTERVAL):
@@ -83,20 +106,12 @@ class Pinger(Watcher):
             except OSError:
                 pass  # nobody answers ARP: the same as an answer that does not come
 
-    def receive(self):
-        while not self.ending.is_set():
-            try:
-                packet, extra, _, sender = self.socket.recvmsg(256, 128)
-            except TimeoutError:
-                continue
-            header = (packet[0] & 15) * 4
-            kind, _, _, identifier, _ = self.HEADER.unpack_from(packet, header)
-            if sender[0] == self.address and kind == 0 and identifier == self.identifier:
-                index, = struct.unpack_from("!Q", packet, header + self.HEADER.size)
-                self.answered.setdefault(index, arrival_time(extra))
-
-    def close(self):
-        self.socket.close()
+    def hear(self, packet, extra, sender):
+        header = (packet[0] & 15) * 4
+        kind, _, _, identifier, _ = self.HEADER.unpack_from(packet, header)
+        if sender[0] == self.address and kind == 0 and identifier == self.identifier:
+            index, = struct.unpack_from("!Q", packet, header + self.HEADER.size)
+            self.answered.setdefault(index, arrival_time(extra))
 
     @property
     def lost(self):
@@ -117,30 +132,21 @@ class Pinger(Watcher):
         return max((after - before for before, after in zip(self.sent, self.sent[1:])), default=0.0)
 
 
-class Ticks(Watcher):
+class Ticks(Listener):
     """Notes when the numbered ticks of a guest arrive, which its fork detector sends every 10 ms."""
 
-    tasks = ("receive",)
     INTERVAL = 0.01
 
     def __init__(self, lab, address):
         self.address = address
         self.arrived = {}  # wall clock by number
-        self.socket = monitor_socket(lab)
-        # Outside the guest, whose clock stands still with it, and by the kernel, however late this process gets to run.
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        super().__init__(monitor_socket(lab))
+        # Outside the guest, whose clock stands still with it.
+        self.stamp()
 
-    def receive(self):
-        while not self.ending.is_set():
-            try:
-                line, extra, _, sender = self.socket.recvmsg(256, 128)
-            except TimeoutError:
-                continue
-            if sender[0] == self.address:
-                self.arrived.setdefault(int(line.split()[0]), arrival_time(extra))
-
-    def close(self):
-        self.socket.close()
+    def hear(self, packet, extra, sender):
+        if sender[0] == self.address:
+            self.arrived.setdefault(int(packet.split()[0]), arrival_time(extra))
 
     @property
     def newest(self):
@@ -157,7 +163,6 @@ def monitor_socket(lab):
     """Hears what the guests' fork detectors send."""
     heard = inside(lab.client, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     heard.bind(("10.78.0.1", FORK_PORT))
-    heard.settimeout(0.1)
     return heard
 
 
@@ -217,35 +222,25 @@ class HeldConnection(Watcher):
         self.connection.close()
 
 
-class RarpCapture(Watcher):
+class RarpCapture(Listener):
     """Notes each RARP frame that reaches the guest network's switch: `frames` of (seconds, host it came from, MAC)."""
-
-    tasks = ("receive",)
 
     def __init__(self, lab, mac=None):
         self.mac = mac
         self.frames = []
         # On no interface in particular: the ports of the switch tell from which host a frame came.
-        self.socket = inside(lab.client, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
-                                                               socket.htons(ETH_P_ALL)))
+        super().__init__(inside(lab.client, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                                                                  socket.htons(ETH_P_ALL))))
         keep_only(self.socket, RARP)
-        self.socket.settimeout(0.1)
 
-    def receive(self):
-        while not self.ending.is_set():
-            try:
-                frame, (interface, _, direction, _, _) = self.socket.recvfrom(2048)
-            except TimeoutError:
-                continue
-            mac = ":".join(f"{byte:02x}" for byte in frame[6:12])
-            host = interface[:-1]
-            if frame[12:14] != RARP.to_bytes(2, "big"):
-                continue  # came before the filter was there
-            if direction != socket.PACKET_OUTGOING and host in ("hosta", "hostb") and self.mac in (None, mac):
-                self.frames.append((time.time(), host, mac))
-
-    def close(self):
-        self.socket.close()
+    def hear(self, packet, extra, sender):
+        interface, _, direction, _, _ = sender
+        mac = ":".join(f"{byte:02x}" for byte in packet[6:12])
+        host = interface[:-1]
+        if packet[12:14] != RARP.to_bytes(2, "big"):
+            return  # came before the filter was there
+        if direction != socket.PACKET_OUTGOING and host in ("hosta", "hostb") and self.mac in (None, mac):
+            self.frames.append((time.time(), host, mac))
 
 
 def keep_only(packet_socket, ethertype):
@@ -261,26 +256,19 @@ def keep_only(packet_socket, ethertype):
 OVERTAKEN = 100
 
 
-class ForkMonitor(Watcher):
+class ForkMonitor(Listener):
     """Judges what the guests' fork detectors send: a sequence number with two nonces was sent by two running copies."""
-
-    tasks = ("receive",)
 
     def __init__(self, lab):
         self.nonces = {}  # by (address, sequence)
         self.newest = {}  # sequence by address
         self.counted = Counter()  # numbers by address
         self.found = []  # (address, sequence)
-        self.socket = monitor_socket(lab)
+        super().__init__(monitor_socket(lab))
 
-    def receive(self):
-        while not self.ending.is_set():
-            try:
-                line, sender = self.socket.recvfrom(256)
-            except TimeoutError:
-                continue
-            sequence, nonce = line.split()
-            self.judge((sender[0], int(sequence)), nonce)
+    def hear(self, packet, extra, sender):
+        sequence, nonce = packet.split()
+        self.judge((sender[0], int(sequence)), nonce)
 
     def judge(self, key, nonce):
         address, sequence = key
@@ -293,6 +281,3 @@ class ForkMonitor(Watcher):
     def heard(self, address):
         """How many numbers came from a guest: none means that nothing was watched."""
         return self.counted[address]
-
-    def close(self):
-        self.socket.close()
