@@ -1,7 +1,6 @@
 """tools/bench: that it measures what it says, and judges by it as it says."""
 
 import json
-import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -118,12 +117,18 @@ def test_a_suite_is_measured_and_told(tmp_path):
     assert page.load(folder) == [document]
 
 
+def test_movers_that_move_nothing_are_refused(tmp_path):
+    done = subprocess.run([TOOL, "--cases", "idle", "--movers", "qemu", "--output", tmp_path], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "none of these movers" in done.stderr
+
+
 def test_a_guest_of_ones_own_is_measured(tmp_path):
     image = tmp_path / "ours.img"
-    shutil.copyfile(debian_image(), image)
+    image.symlink_to(debian_image())
     folder = tmp_path / "results"
-    subprocess.run([TOOL, "--cases", "debian", "--movers", "vmigrate", "--guest", image, "--runs", "1", "--output", folder],
-                   check=True)
+    subprocess.run([TOOL, "--cases", "debian", "--movers", "vmigrate", "--guest", image, "--runs", "1",
+                    "--output", folder], check=True)
     one, = json.loads((folder / "smoke.json").read_text(encoding="utf-8"))["runs"]
     assert one["mover"] == "vmigrate" and "error" not in one
     assert one["bad"] == 0 and one["sent_bytes"] > 64 << 20

@@ -8,9 +8,9 @@ from .cases import CASES, SUITES, WORKLOADS
 from .summary import METRICS
 
 PLOTTED = ("to_running_s", "gap_ms", "sent_bytes")
-COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "tick_pause_ms", "stopped_ms", "said_pause_ms", "sent_bytes",
-           "cpu_s", "cpu_source_s", "cpu_destination_s", "work_lost_s", "redis_slowest_ms", "web_slowest_ms", "link_use",
-           "said_stall", "daemon_growth_bytes")
+COLUMNS = ("to_running_s", "released_s", "stream_s", "gap_ms", "tick_pause_ms", "stopped_ms", "said_pause_ms",
+           "sent_bytes", "cpu_s", "cpu_source_s", "cpu_destination_s", "work_lost_s", "redis_slowest_ms",
+           "web_slowest_ms", "link_use", "said_stall", "daemon_growth_bytes")
 NOTHING = "–"
 # What may be nothing or less, and what only vmigrate has, or more of is better.
 WITHOUT_RATIO = ("work_lost_s", "daemon_growth_bytes", "link_use", "said_stall")
