@@ -31,9 +31,9 @@ struct Load {
 
 /// Chooses the effort by what holds the stream back: the network, or the work. The first choice follows from
 /// the network's rate and the workers there are; from there on a higher effort is tried while the network is
-/// what is waited for and packing leaves room, and left when for half a second that is the work, and the
-/// network is so idle that less work lets more through. One that was left is tried again later, each time
-/// after twice as long.
+/// what is waited for and packing leaves room (the highest on slow networks only), and left when for half a
+/// second that is the work, and the network is so idle that less work lets more through. One that was left is
+/// tried again later, each time after twice as long.
 ///
 /// No clock and no I/O: feed it a Load every hundred milliseconds or so.
 class EffortChooser {
