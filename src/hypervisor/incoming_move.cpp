@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include "base/logging.hpp"
 #include "base/thread_name.hpp"
@@ -15,6 +16,10 @@ namespace {
 constexpr std::chrono::seconds kPreparePatience{60};
 // libvirtd may be destroying the VM by itself at the same moment; then the first try can fail.
 constexpr int kDestroyTries = 3;
+// What may lie before QEMU, twice that with the kernel's bookkeeping. With the 208 KiB that there are
+// otherwise its thread and ours wait for each other at every turn, which costs both processors a sixth of a
+// move.
+constexpr int kStreamRoom = 2 << 20;
 
 std::string stream_path(const std::string& folder) {
   return folder + "/ram.sock";
@@ -126,7 +131,10 @@ void LibvirtIncomingMove::deliver(PeerMessage message) {
 }
 
 Result<FileDescriptor> LibvirtIncomingMove::connect_stream() {
-  return connect_unix(stream_path_);
+  auto stream = connect_unix(stream_path_);
+  // Without it nothing is wrong but the speed.
+  if (stream) (void)::setsockopt(stream->get(), SOL_SOCKET, SO_SNDBUFFORCE, &kStreamRoom, sizeof kStreamRoom);
+  return stream;
 }
 
 FinishAnswer LibvirtIncomingMove::finish(FinishCall call) {
