@@ -17,7 +17,7 @@ struct SwitchoverTerms {
 };
 
 /// What the pause holds beside moving what is left of the memory: the queue before the wire, the devices'
-/// state, Finish and its answer. `network`: the share of the time for which the network is waited for.
+/// state, the way to the other host. `network`: the share of the time for which the network is waited for.
 Milliseconds pause_beside_memory(double network, const SwitchoverTerms& terms);
 
 /// The downtime that QEMU is to aim for in this pass over the memory (the first is 1). QEMU stops the guest
