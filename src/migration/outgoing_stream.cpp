@@ -31,7 +31,7 @@ constexpr std::size_t kZeroes = std::size_t{16} * 1024;
 constexpr std::uint64_t kZeroesPerByte = 64;
 constexpr std::chrono::milliseconds kEffortInterval{100};
 // A wire that is slow is so from the beginning on, and what it takes until that is seen goes as it is.
-constexpr std::chrono::milliseconds kFirstEffort{30};
+constexpr std::chrono::milliseconds kFirstEffort{50};
 // A QEMU that says nothing for so long may be waiting for what the destination says to what it has said.
 constexpr int kQuiet = 2;  // milliseconds
 // What looks like the beginning of the stream's last part is held back until the rest is there, which QEMU
