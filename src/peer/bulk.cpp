@@ -36,10 +36,14 @@ ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
 }  // namespace
 
 StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience)
-    : reconnector_(std::move(reconnector)), bound_(std::chrono::steady_clock::now()), queue_(0) {
+    : reconnector_(std::move(reconnector)),
+      bound_(std::chrono::steady_clock::now()),
+      queue_(0),
+      patience_(bound_.time() * 2) {
   for (int number = 1; number <= connections; ++number) {
     outlets_.emplace_back(
-        number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_});
+        number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_,
+                                  [this, number] { return left_of_sisters(number); }});
   }
   keep_to_bound();
   // Only now: one that is lost at once closes all of them.
@@ -89,7 +93,19 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
   }
   written_ += size;
   if (bound_.gone(written_ - queue_.used(), std::chrono::steady_clock::now())) keep_to_bound();
+  patience_ = bound_.time() * 2;
   return {};
+}
+
+Left StripedSender::left_of_sisters(int number) {
+  bool more = false;
+  for (auto& outlet : outlets_) {
+    if (outlet.number() == number) continue;
+    auto left = outlet.left(patience_);
+    if (left.overdue) return left;
+    more = more || left.more;
+  }
+  return {std::nullopt, more};
 }
 
 /// A third of it here, the rest in the kernel, which asks for more when half of that has gone.
@@ -167,7 +183,7 @@ BulkInlet::Terms StripedReceiver::terms(Patience patience) {
             return make_room(number, size, until);
           },
           [this](std::size_t size) { give_back(size); },
-          [this](std::uint64_t number, ByteBuffer bytes) { return take_chunk(number, std::move(bytes)); },
+          [this](std::uint64_t number, ByteBuffer bytes) { take_chunk(number, std::move(bytes)); },
           [this](std::uint64_t total) { return take_end(total); }};
 }
 
@@ -222,13 +238,16 @@ void StripedReceiver::wake_all() {
   room_is_there_.notify_all();
 }
 
-Result<> StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
+void StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
   const std::lock_guard lock(mutex_);
-  if (number < next_ || !chunks_.emplace(number, std::move(bytes)).second) {
-    return fail(ErrorCode::refused, "the peer sent a chunk twice");
+  const auto cost = bytes.size() + kChunkCost;
+  if (number < next_ || !chunks_.try_emplace(number, std::move(bytes)).second) {
+    // It came over another connection as well.
+    kept_ -= cost;
+    room_is_there_.notify_all();
+    return;
   }
   if (number == next_) next_is_there_.notify_one();
-  return {};
 }
 
 Result<> StripedReceiver::take_end(std::uint64_t total) {

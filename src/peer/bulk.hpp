@@ -20,7 +20,8 @@
 
 /// The RAM lane: one byte stream, cut into numbered chunks that take whichever of the session's bulk
 /// connections has room. Each connection comes back for itself when it is lost, and carries again what was
-/// lost on it and nothing else: its chunks always go up.
+/// lost on it. At the stream's end chunks that one does not get rid of are carried by another as well;
+/// whichever comes second is thrown away.
 ///
 /// A chunk is: number (64 bits, big-endian, from 0), length (32 bits), bytes. Length 0 is the connection's
 /// end, followed by the count of the whole stream's bytes (64 bits), the same on all connections. The stream
@@ -44,6 +45,7 @@ class StripedSender : public BulkSender {
  private:
   Result<> queue_chunk(ByteBuffer chunk);
   void keep_to_bound();
+  Left left_of_sisters(int number);
   std::optional<std::uint64_t> total() const;
   void run(BulkOutlet& outlet);
   void lose(const Error& why);
@@ -55,6 +57,7 @@ class StripedSender : public BulkSender {
   QueueBound bound_;
   BoundedQueue<ByteBuffer> queue_;      // whole chunks, as they go out
   std::atomic<std::size_t> unsent_{0};  // of each connection, in the kernel
+  std::atomic<std::chrono::nanoseconds> patience_;
   mutable std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished
   std::optional<Error> lost_;
@@ -65,8 +68,8 @@ class StripedSender : public BulkSender {
 /// Connections join one by one.
 ///
 /// Only so many bytes ahead of the next chunk in order are taken in; a connection with a later one waits.
-/// That cannot lock up: every connection carries its chunks in ascending order, so the next one in order is
-/// the first that its connection has not yet given, and for that one there is always room.
+/// That cannot lock up: every connection carries what it took from the queue in ascending order, so the next
+/// one in order is the first that its connection has not yet given, and for that one there is always room.
 class StripedReceiver : public BulkReceiver {
  public:
   /// All of the session's bulk connections have to say their end.
@@ -84,7 +87,7 @@ class StripedReceiver : public BulkReceiver {
   BulkInlet::Terms terms(Patience patience);
   void on_arrival(int connection);
   void run(BulkInlet& inlet);
-  Result<> take_chunk(std::uint64_t number, ByteBuffer bytes);
+  void take_chunk(std::uint64_t number, ByteBuffer bytes);
   Result<> take_end(std::uint64_t total);
   Result<bool> make_room(std::uint64_t number, std::size_t size, MonotonicTime until);
   void give_back(std::size_t size);

@@ -98,7 +98,8 @@ Result<> BulkInlet::receive_chunk(std::uint64_t number, std::size_t size) {
     terms_.give_back(size);
     return filled;
   }
-  return terms_.take(number, std::move(bytes));
+  terms_.take(number, std::move(bytes));
+  return {};
 }
 
 Result<> BulkInlet::read(std::span<std::byte> bytes) {

@@ -22,7 +22,7 @@ class BulkInlet {
     std::function<Result<bool>(std::uint64_t number, std::size_t size, MonotonicTime until)> make_room;
     /// What there was room for does not come.
     std::function<void(std::size_t size)> give_back;
-    std::function<Result<>(std::uint64_t number, ByteBuffer bytes)> take;
+    std::function<void(std::uint64_t number, ByteBuffer bytes)> take;
     std::function<Result<>(std::uint64_t total)> take_end;
   };
   BulkInlet(int number, Terms terms) : number_(number), terms_(std::move(terms)) {}

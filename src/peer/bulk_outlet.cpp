@@ -11,6 +11,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// How often is looked whether a sister has got rid of its chunks.
+constexpr Milliseconds kLook{5};
+
 }  // namespace
 
 Result<> BulkOutlet::run() {
@@ -18,7 +21,9 @@ Result<> BulkOutlet::run() {
   while (going) {
     going = carry_all();
     if (going) break;
-    if (std::exchange(lost_, false)) going = adopt(terms_.reconnector.reconnect(number_, 0, going.error()));
+    if (!std::exchange(lost_, false)) continue;
+    set_broken(true);
+    going = adopt(terms_.reconnector.reconnect(number_, 0, going.error()));
   }
   if (!going) {
     terms_.reconnector.gone(number_);
@@ -39,7 +44,13 @@ Result<> BulkOutlet::adopt(Result<Joined> joined) {
   if (terms_.reconnector.is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   word_size_ = 0;
   last_heard_ = last_said_ = Clock::now();
-  return chunks_.go_back_to(joined->received);
+  set_broken(false);
+  return acknowledge(joined->received, true);
+}
+
+void BulkOutlet::set_broken(bool broken) {
+  const std::lock_guard lock(mutex_);
+  broken_ = broken;
 }
 
 /// The connection's fault: another one may come in its place.
@@ -62,7 +73,7 @@ Result<bool> BulkOutlet::carry_next() {
   if (const auto* chunk = chunks_.next()) {
     done = put(*chunk);
     if (done) {
-      chunks_.sent();
+      count_sent();
       done = hear();
     }
   } else if (ended_ && chunks_.empty()) {
@@ -80,11 +91,69 @@ Result<bool> BulkOutlet::carry_next() {
 /// Waits for more to send, at most until it is time for a sign of life.
 Result<> BulkOutlet::find_more() {
   if (auto chunk = terms_.chunks.pop_until(last_said_ + terms_.patience.sign_of_life)) {
-    chunks_.add(std::move(*chunk));
+    take_on(std::move(*chunk));
     return {};
   }
-  if (terms_.chunks.is_over()) return end();
+  return terms_.chunks.is_over() ? relieve() : hear_of_life();
+}
+
+/// Once there are no more chunks.
+Result<> BulkOutlet::relieve() {
+  const bool busy = connection_.unsent().value_or(0) > 0;
+  auto left = busy ? Left{} : terms_.left_of_sisters();
+  if (left.overdue) {
+    take_on(std::move(*left.overdue));
+    return {};
+  }
+  if (!busy && !left.more) return end();
+  if (auto waited = connection_.stream().await(Clock::now() + kLook, true); !waited) return waited;
   return hear_of_life();
+}
+
+Left BulkOutlet::left(std::chrono::nanoseconds patience) {
+  const std::lock_guard lock(mutex_);
+  const auto& units = chunks_.units();
+  const auto at = std::max<std::uint64_t>(given_, chunks_.acknowledged() + first_unsent());
+  const auto index = static_cast<std::size_t>(at - chunks_.acknowledged());
+  // Each connection says its end itself: that is the last.
+  if (index + (ended_ ? 1 : 0) >= units.size()) return {};
+  if (Clock::now() - taken_on_[index] < patience) return {std::nullopt, true};
+  given_ = at + 1;
+  return {units[index], true};
+}
+
+/// With the lock held: of the chunks that are kept.
+std::size_t BulkOutlet::first_unsent() const {
+  if (broken_) return 0;
+  const auto& units = chunks_.units();
+  const auto unsent = connection_.unsent();
+  if (!unsent) return units.size();
+  auto index = chunks_.sent_of_them();
+  for (auto bytes = *unsent; bytes > 0 && index > 0;) {
+    --index;
+    bytes -= std::min(bytes, units[index].size());
+  }
+  return index;
+}
+
+void BulkOutlet::take_on(ByteBuffer chunk, bool is_end) {
+  const std::lock_guard lock(mutex_);
+  ended_ = is_end;
+  chunks_.add(std::move(chunk));
+  taken_on_.push_back(Clock::now());
+}
+
+void BulkOutlet::count_sent() {
+  const std::lock_guard lock(mutex_);
+  chunks_.sent();
+}
+
+/// `anew`: what is behind them is sent again.
+Result<> BulkOutlet::acknowledge(std::uint64_t received, bool anew) {
+  const std::lock_guard lock(mutex_);
+  auto taken = anew ? chunks_.go_back_to(received) : chunks_.acknowledge(received);
+  while (taken_on_.size() > chunks_.units().size()) taken_on_.pop_front();
+  return taken;
 }
 
 Result<> BulkOutlet::end() {
@@ -92,8 +161,7 @@ Result<> BulkOutlet::end() {
   if (!total) return fail(ErrorCode::unreachable, "the session is closed");
   ByteBuffer end(kChunkHead + 8);
   put_number(end.data() + kChunkHead, *total, 8);
-  chunks_.add(std::move(end));
-  ended_ = true;
+  take_on(std::move(end), true);
   return {};
 }
 
@@ -156,7 +224,7 @@ Result<> BulkOutlet::hear() {
     word_size_ += *count;
     if (word_size_ < word_.size()) continue;
     word_size_ = 0;
-    if (auto taken = chunks_.acknowledge(take_number(word_)); !taken) return taken;
+    if (auto taken = acknowledge(take_number(word_), false); !taken) return taken;
   }
 }
 

@@ -20,6 +20,11 @@ std::chrono::nanoseconds Connection::waited() const {
   return waited_before_ + (stream_ ? stream_->waited() : std::chrono::nanoseconds());
 }
 
+std::optional<std::size_t> Connection::unsent() const {
+  const std::lock_guard lock(mutex_);
+  return stream_ ? peer::unsent(stream_->descriptor()) : std::nullopt;
+}
+
 std::chrono::nanoseconds Connection::round_trip() const {
   const std::lock_guard lock(mutex_);
   return stream_ ? measured(stream_->descriptor()).round_trip : std::chrono::nanoseconds();

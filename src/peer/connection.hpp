@@ -21,6 +21,8 @@ class Connection {
   void interrupt();
   /// For how long writers have waited for the network, since the first; see WireWait. From any thread.
   std::chrono::nanoseconds waited() const;
+  /// See unsent() in tcp.hpp. From any thread.
+  std::optional<std::size_t> unsent() const;
   /// The shortest of late; 0: not known. From any thread.
   std::chrono::nanoseconds round_trip() const;
 

@@ -30,21 +30,28 @@ class QueueBound {
     gone_ = bytes;
     // Slowly down: neither a source that has little to say for a while nor a bound that was too low for a
     // moment makes the wire slower.
-    const double bound = std::max(fresh, static_cast<double>(bytes_) * kRemembered);
+    passed_ = std::max(fresh, std::min(passed_, static_cast<double>(bytes_)) * kRemembered);
     const auto before = bytes_;
-    bytes_ =
-        static_cast<std::size_t>(std::clamp(bound, static_cast<double>(kLeast), static_cast<double>(kMost)));
+    bytes_ = static_cast<std::size_t>(
+        std::clamp(passed_, static_cast<double>(kLeast), static_cast<double>(kMost)));
     return bytes_ != before;
   }
   std::size_t bytes() const { return bytes_; }
+  /// In which so much passes: 50 ms, or longer where the bound is as low as it may be.
+  std::chrono::nanoseconds time() const {
+    const auto time = kSpan * std::max(1.0, static_cast<double>(bytes_) / std::max(passed_, 1.0));
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(time, kLongest));
+  }
 
  private:
   static constexpr std::chrono::duration<double> kSpan{0.05};
+  static constexpr std::chrono::duration<double> kLongest{60};
   static constexpr double kRemembered = 0.95;
 
   MonotonicTime since_;
   std::uint64_t gone_ = 0;
   std::size_t bytes_ = 6 * kLongestBulkChunk;
+  double passed_ = 6 * kLongestBulkChunk;  // in kSpan at the rate that is seen
 };
 
 }  // namespace vmigrate::peer

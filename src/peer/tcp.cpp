@@ -128,6 +128,16 @@ Measured measured(int socket) {
           std::chrono::microseconds(info.tcpi_rwnd_limited)};
 }
 
+std::optional<std::size_t> unsent(int socket) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  // A kernel that does not tell the window says 0.
+  const std::uint64_t on_their_way = std::uint64_t{info.tcpi_unacked} * info.tcpi_snd_mss;
+  const bool has_room = on_their_way + info.tcpi_snd_mss <= info.tcpi_snd_wnd;
+  return has_room ? std::optional<std::size_t>(info.tcpi_notsent_bytes) : std::nullopt;
+}
+
 void limit_unsent(int socket, std::size_t bytes) {
   const int value = static_cast<int>(std::min<std::size_t>(bytes, INT_MAX));
   (void)::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/clock.hpp"
@@ -27,6 +28,10 @@ struct Measured {
   std::chrono::nanoseconds receiver_limited{};  ///< for which the other end's window was too small, in sum
 };
 Measured measured(int socket);
+
+/// Bytes that were written and wait in the kernel to be sent. Nothing where the other end has no room for
+/// them: then it is not the network that they wait for.
+std::optional<std::size_t> unsent(int socket);
 
 /// How much of what was written may wait in the kernel to be sent.
 void limit_unsent(int socket, std::size_t bytes);

@@ -23,6 +23,10 @@ class Unacknowledged {
   Result<> go_back_to(std::uint64_t received);
   std::size_t bytes() const { return bytes_; }
   bool empty() const { return units_.empty(); }
+  /// Those that are kept: `acknowledged()` were before them, `sent_of_them()` of them were sent.
+  const std::deque<ByteBuffer>& units() const { return units_; }
+  std::uint64_t acknowledged() const { return acknowledged_; }
+  std::size_t sent_of_them() const { return sent_; }
 
  private:
   std::deque<ByteBuffer> units_;

@@ -134,6 +134,17 @@ void Attacks::expect_no_memory(ByteView bytes) {
   EXPECT_FALSE(read);
 }
 
+void Attacks::expect_memory(ByteView bytes, std::string_view memory) {
+  const auto control = begin_session();
+  auto stream = join_own_session();
+  (void)stream.write_all(bytes, soon());
+  ByteBuffer all;
+  for (auto read = there_->bulk_receiver().read(); read && !read->empty();
+       read = there_->bulk_receiver().read())
+    all.insert(all.end(), read->begin(), read->end());
+  EXPECT_EQ(as_text(all), memory);
+}
+
 void Attacks::begin_honest_session() {
   patience_.opening = GetParam().opening;
   auto there = endpoint("hostb");

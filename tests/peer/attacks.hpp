@@ -73,6 +73,8 @@ class Attacks : public TwoHosts, public testing::WithParamInterface<Attack> {
 
   /// Memory that hostb must not take for the VM's.
   void expect_no_memory(ByteView bytes);
+  /// That it takes just this for the whole.
+  void expect_memory(ByteView bytes, std::string_view memory);
 
   std::uint16_t listener() const { return port(); }
   CertificateAuthority& authority() { return authority_; }

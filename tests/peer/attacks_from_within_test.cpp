@@ -216,10 +216,13 @@ const std::array<Attack, 5> kMemory{{
      [](Attacks& host) {
        host.expect_no_memory(Attacks::joined({ByteBuffer(8), Attacks::number(UINT32_MAX, 4)}));
      }},
-    {"AChunkTwice",
+    {"AChunkThatWasThereWithOtherBytes",
      [](Attacks& host) {
-       const auto chunk = Attacks::chunk(0, bytes_of("memory"));
-       host.expect_no_memory(Attacks::joined({chunk, chunk}));
+       host.expect_memory(
+           Attacks::joined({Attacks::chunk(1, bytes_of("ory")), Attacks::chunk(1, bytes_of("any")),
+                            Attacks::chunk(0, bytes_of("mem")), Attacks::chunk(0, bytes_of("not my")),
+                            Attacks::end(6)}),
+           "memory");
      }},
     {"AnEndOfMoreThanThereWas",
      [](Attacks& host) {

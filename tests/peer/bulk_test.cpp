@@ -3,6 +3,8 @@
 #include <random>
 
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "peer/reconnector.hpp"
 #include "relayed_session.hpp"
@@ -176,6 +178,53 @@ TEST_F(Bulk, StarvesNoneOfItsConnections) {
   reader.join();
   for (std::size_t connection = 1; connection <= kConnections; ++connection)
     EXPECT_GE(relay_->passed(connection, Relay::Direction::to_target), 4 * kMebibyte) << connection;
+}
+
+/// Makes the kernel send next to nothing on one of this process's bulk connections to `port`.
+void throttle_one_to(std::uint16_t port) {
+  constexpr int kHighest = 1024;
+  constexpr unsigned kBytesPerSecond = 1'000;
+  for (int socket = 0; socket < kHighest; ++socket) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    int priority = 0;
+    socklen_t priority_size = sizeof priority;
+    if (::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;
+    if (peer.sin_family != AF_INET || ntohs(peer.sin_port) != port) continue;
+    // Messages have one of their own.
+    if (::getsockopt(socket, SOL_SOCKET, SO_PRIORITY, &priority, &priority_size) != 0 || priority != 0)
+      continue;
+    ASSERT_EQ(::setsockopt(socket, SOL_SOCKET, SO_MAX_PACING_RATE, &kBytesPerSecond, sizeof kBytesPerSecond),
+              0);
+    return;
+  }
+  FAIL() << "there is no bulk connection";
+}
+
+// As one is that loses packets, or that BBR holds back for a fifth of a second.
+TEST_F(Bulk, AtTheEndDoesNotWaitForAConnectionThatGetsNothingOntoTheWire) {
+  join(3);
+  const auto bytes = patterned_bytes(3 * kMebibyte);
+  const auto first = ByteView(bytes).first(2 * kMebibyte);
+  std::thread writer([&] { EXPECT_TRUE(here_->bulk_sender().write(first)); });
+  ByteBuffer arrived;
+  const auto read_until = [&](std::size_t size) {
+    while (arrived.size() < size) {
+      const auto piece = there_->bulk_receiver().read();
+      ASSERT_TRUE(piece && !piece->empty());
+      arrived.insert(arrived.end(), piece->begin(), piece->end());
+    }
+  };
+  read_until(first.size());
+  writer.join();
+  throttle_one_to(relay_->port());
+  ASSERT_TRUE(here_->bulk_sender().write(ByteView(bytes).subspan(first.size())));
+  ASSERT_TRUE(here_->bulk_sender().finish());
+  // By itself it would take a minute for each chunk: what is waited for in vain is waited for until the
+  // test's time is up.
+  read_until(bytes.size());
+  EXPECT_TRUE(arrived == bytes);
+  here_->close();
 }
 
 TEST_F(Bulk, LetsGoOfAWriterWhenTheSessionIsClosed) {

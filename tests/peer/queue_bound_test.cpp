@@ -29,6 +29,14 @@ TEST_F(QueueBoundTest, IsWhatPassesInFiftyMilliseconds) {
   EXPECT_NEAR(static_cast<double>(bound_after(20e6, std::chrono::seconds(4))), 1e6, 1e3);
 }
 
+TEST_F(QueueBoundTest, SaysHowLongItTakesThatMuchToPass) {
+  bound_after(60e6, std::chrono::seconds(1));
+  EXPECT_EQ(bound_.time(), std::chrono::milliseconds(50));
+  // The least that there may be, on a link of 10 Mbit/s.
+  bound_after(1.25e6, std::chrono::seconds(30));
+  EXPECT_NEAR(std::chrono::duration<double>(bound_.time()).count(), QueueBound::kLeast / 1.25e6, 1e-3);
+}
+
 TEST_F(QueueBoundTest, IsNotForgottenWhileASourceHasLittleToSay) {
   bound_after(60e6, std::chrono::seconds(1));
   EXPECT_GT(bound_after(0, std::chrono::milliseconds(200)), std::size_t{2'000'000});
