@@ -39,7 +39,7 @@ StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int conne
     : reconnector_(std::move(reconnector)),
       bound_(std::chrono::steady_clock::now()),
       queue_(0),
-      patience_(bound_.time() * 2) {
+      overdue_after_(bound_.time() * 2) {
   for (int number = 1; number <= connections; ++number) {
     outlets_.emplace_back(
         number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_,
@@ -93,7 +93,7 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
   }
   written_ += size;
   if (bound_.gone(written_ - queue_.used(), std::chrono::steady_clock::now())) keep_to_bound();
-  patience_ = bound_.time() * 2;
+  overdue_after_ = bound_.time() * 2;
   return {};
 }
 
@@ -101,7 +101,7 @@ Left StripedSender::left_of_sisters(int number) {
   bool more = false;
   for (auto& outlet : outlets_) {
     if (outlet.number() == number) continue;
-    auto left = outlet.left(patience_);
+    auto left = outlet.left(overdue_after_);
     if (left.overdue) return left;
     more = more || left.more;
   }

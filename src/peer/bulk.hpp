@@ -57,7 +57,8 @@ class StripedSender : public BulkSender {
   QueueBound bound_;
   BoundedQueue<ByteBuffer> queue_;      // whole chunks, as they go out
   std::atomic<std::size_t> unsent_{0};  // of each connection, in the kernel
-  std::atomic<std::chrono::nanoseconds> patience_;
+  // In twice the time in which the queue empties a chunk should be out.
+  std::atomic<std::chrono::nanoseconds> overdue_after_;
   mutable std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished
   std::optional<Error> lost_;

@@ -110,14 +110,14 @@ Result<> BulkOutlet::relieve() {
   return hear_of_life();
 }
 
-Left BulkOutlet::left(std::chrono::nanoseconds patience) {
+Left BulkOutlet::left(std::chrono::nanoseconds overdue_after) {
   const std::lock_guard lock(mutex_);
   const auto& units = chunks_.units();
   const auto at = std::max<std::uint64_t>(given_, chunks_.acknowledged() + first_unsent());
   const auto index = static_cast<std::size_t>(at - chunks_.acknowledged());
   // Each connection says its end itself: that is the last.
   if (index + (ended_ ? 1 : 0) >= units.size()) return {};
-  if (Clock::now() - taken_on_[index] < patience) return {std::nullopt, true};
+  if (Clock::now() - taken_on_[index] < overdue_after) return {std::nullopt, true};
   given_ = at + 1;
   return {units[index], true};
 }

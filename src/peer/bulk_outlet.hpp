@@ -45,8 +45,9 @@ class BulkOutlet {
   /// From any thread.
   void interrupt() { connection_.interrupt(); }
   std::chrono::nanoseconds waited() const { return connection_.waited(); }
-  /// Its oldest chunk that was not sent although it was taken on so long ago; each is given once.
-  Left left(std::chrono::nanoseconds patience);
+  /// Its oldest chunk that was not sent although it was taken on so long ago; each is given once. From any
+  /// thread.
+  Left left(std::chrono::nanoseconds overdue_after);
 
  private:
   Result<> adopt(Result<Joined> joined);
@@ -72,7 +73,7 @@ class BulkOutlet {
   const Terms terms_;
   Connection connection_;
   std::size_t unsent_ = 0;  // that the connection was told
-  // Changed by its own thread only; what others may see is.
+  // Sisters look at these, so they are changed with the lock held.
   mutable std::mutex mutex_;
   Unacknowledged chunks_;
   std::deque<MonotonicTime> taken_on_;  // when each of them was
