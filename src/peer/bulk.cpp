@@ -39,7 +39,7 @@ StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int conne
     : reconnector_(std::move(reconnector)),
       bound_(std::chrono::steady_clock::now()),
       queue_(0),
-      overdue_after_(bound_.time() * 2) {
+      overdue_after_() {
   for (int number = 1; number <= connections; ++number) {
     outlets_.emplace_back(
         number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_,
@@ -93,8 +93,15 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
   }
   written_ += size;
   if (bound_.gone(written_ - queue_.used(), std::chrono::steady_clock::now())) keep_to_bound();
-  overdue_after_ = bound_.time() * 2;
+  overdue_after_ = overdue_after();
   return {};
+}
+
+/// Twice the time in which what may lie before the wire passes: the bound, and a chunk in each thread.
+std::chrono::nanoseconds StripedSender::overdue_after() const {
+  const auto more = static_cast<double>(outlets_.size() * kLongestBulkChunk);
+  const auto time = bound_.time() * (1 + more / static_cast<double>(bound_.bytes()));
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time) * 2;
 }
 
 Left StripedSender::left_of_sisters(int number) {

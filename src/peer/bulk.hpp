@@ -45,6 +45,7 @@ class StripedSender : public BulkSender {
  private:
   Result<> queue_chunk(ByteBuffer chunk);
   void keep_to_bound();
+  std::chrono::nanoseconds overdue_after() const;
   Left left_of_sisters(int number);
   std::optional<std::uint64_t> total() const;
   void run(BulkOutlet& outlet);
@@ -57,7 +58,6 @@ class StripedSender : public BulkSender {
   QueueBound bound_;
   BoundedQueue<ByteBuffer> queue_;      // whole chunks, as they go out
   std::atomic<std::size_t> unsent_{0};  // of each connection, in the kernel
-  // In twice the time in which the queue empties a chunk should be out.
   std::atomic<std::chrono::nanoseconds> overdue_after_;
   mutable std::mutex mutex_;
   std::optional<std::uint64_t> total_;  // once it is finished

@@ -22,7 +22,7 @@ Result<> BulkOutlet::run() {
     going = carry_all();
     if (going) break;
     if (!std::exchange(lost_, false)) continue;
-    set_broken(true);
+    set_broken();
     going = adopt(terms_.reconnector.reconnect(number_, 0, going.error()));
   }
   if (!going) {
@@ -44,13 +44,22 @@ Result<> BulkOutlet::adopt(Result<Joined> joined) {
   if (terms_.reconnector.is_closed()) return fail(ErrorCode::unreachable, "the session is closed");
   word_size_ = 0;
   last_heard_ = last_said_ = Clock::now();
-  set_broken(false);
-  return acknowledge(joined->received, true);
+  return go_on_from(joined->received);
 }
 
-void BulkOutlet::set_broken(bool broken) {
+/// What was on its way is lost as well.
+void BulkOutlet::set_broken() {
   const std::lock_guard lock(mutex_);
-  broken_ = broken;
+  broken_ = true;
+  given_ = 0;
+}
+
+Result<> BulkOutlet::go_on_from(std::uint64_t received) {
+  const std::lock_guard lock(mutex_);
+  broken_ = false;
+  auto taken = chunks_.go_back_to(received);
+  forget_acknowledged();
+  return taken;
 }
 
 /// The connection's fault: another one may come in its place.
@@ -99,27 +108,25 @@ Result<> BulkOutlet::find_more() {
 
 /// Once there are no more chunks.
 Result<> BulkOutlet::relieve() {
-  const bool busy = connection_.unsent().value_or(0) > 0;
-  auto left = busy ? Left{} : terms_.left_of_sisters();
+  const bool has_sent_all = connection_.unsent() == 0;
+  auto left = has_sent_all ? terms_.left_of_sisters() : Left{std::nullopt, true};
   if (left.overdue) {
-    take_on(std::move(*left.overdue));
+    add(std::move(*left.overdue));
     return {};
   }
-  if (!busy && !left.more) return end();
+  if (!left.more) return end();
   if (auto waited = connection_.stream().await(Clock::now() + kLook, true); !waited) return waited;
   return hear_of_life();
 }
 
 Left BulkOutlet::left(std::chrono::nanoseconds overdue_after) {
   const std::lock_guard lock(mutex_);
-  const auto& units = chunks_.units();
   const auto at = std::max<std::uint64_t>(given_, chunks_.acknowledged() + first_unsent());
+  if (at >= own_) return {};
   const auto index = static_cast<std::size_t>(at - chunks_.acknowledged());
-  // Each connection says its end itself: that is the last.
-  if (index + (ended_ ? 1 : 0) >= units.size()) return {};
   if (Clock::now() - taken_on_[index] < overdue_after) return {std::nullopt, true};
   given_ = at + 1;
-  return {units[index], true};
+  return {chunks_.units()[index], true};
 }
 
 /// With the lock held: of the chunks that are kept.
@@ -136,9 +143,15 @@ std::size_t BulkOutlet::first_unsent() const {
   return index;
 }
 
-void BulkOutlet::take_on(ByteBuffer chunk, bool is_end) {
+/// From the queue.
+void BulkOutlet::take_on(ByteBuffer chunk) {
+  add(std::move(chunk));
   const std::lock_guard lock(mutex_);
-  ended_ = is_end;
+  own_ = chunks_.acknowledged() + chunks_.units().size();
+}
+
+void BulkOutlet::add(ByteBuffer chunk) {
+  const std::lock_guard lock(mutex_);
   chunks_.add(std::move(chunk));
   taken_on_.push_back(Clock::now());
 }
@@ -148,12 +161,16 @@ void BulkOutlet::count_sent() {
   chunks_.sent();
 }
 
-/// `anew`: what is behind them is sent again.
-Result<> BulkOutlet::acknowledge(std::uint64_t received, bool anew) {
+Result<> BulkOutlet::acknowledge(std::uint64_t received) {
   const std::lock_guard lock(mutex_);
-  auto taken = anew ? chunks_.go_back_to(received) : chunks_.acknowledge(received);
-  while (taken_on_.size() > chunks_.units().size()) taken_on_.pop_front();
+  auto taken = chunks_.acknowledge(received);
+  forget_acknowledged();
   return taken;
+}
+
+/// With the lock held.
+void BulkOutlet::forget_acknowledged() {
+  while (taken_on_.size() > chunks_.units().size()) taken_on_.pop_front();
 }
 
 Result<> BulkOutlet::end() {
@@ -161,7 +178,8 @@ Result<> BulkOutlet::end() {
   if (!total) return fail(ErrorCode::unreachable, "the session is closed");
   ByteBuffer end(kChunkHead + 8);
   put_number(end.data() + kChunkHead, *total, 8);
-  take_on(std::move(end), true);
+  add(std::move(end));
+  ended_ = true;
   return {};
 }
 
@@ -224,7 +242,7 @@ Result<> BulkOutlet::hear() {
     word_size_ += *count;
     if (word_size_ < word_.size()) continue;
     word_size_ = 0;
-    if (auto taken = acknowledge(take_number(word_), false); !taken) return taken;
+    if (auto taken = acknowledge(take_number(word_)); !taken) return taken;
   }
 }
 

@@ -55,10 +55,13 @@ class BulkOutlet {
   Result<bool> carry_next();
   Result<> find_more();
   Result<> relieve();
-  void take_on(ByteBuffer chunk, bool is_end = false);
+  void take_on(ByteBuffer chunk);
+  void add(ByteBuffer chunk);
   void count_sent();
-  Result<> acknowledge(std::uint64_t received, bool anew);
-  void set_broken(bool broken);
+  Result<> acknowledge(std::uint64_t received);
+  void forget_acknowledged();
+  void set_broken();
+  Result<> go_on_from(std::uint64_t received);
   std::size_t first_unsent() const;
   Result<> end();
   Result<> put(ByteView bytes);
@@ -77,13 +80,14 @@ class BulkOutlet {
   mutable std::mutex mutex_;
   Unacknowledged chunks_;
   std::deque<MonotonicTime> taken_on_;  // when each of them was
-  std::uint64_t given_ = 0;             // all before this one are out, or were given to sisters
-  bool ended_ = false;                  // its end is the last of them
-  bool broken_ = false;                 // there is no connection
+  std::uint64_t own_ = 0;    // all before this one are from the queue; then come copies and its end
+  std::uint64_t given_ = 0;  // all before this one are out, or were given to sisters
+  bool broken_ = false;      // there is no connection
   std::array<std::byte, kAcknowledgement> word_{};
   std::size_t word_size_ = 0;
   MonotonicTime last_heard_{};
   MonotonicTime last_said_{};
+  bool ended_ = false;  // its end is among the chunks
   bool lost_ = false;
 };
 

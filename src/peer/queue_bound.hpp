@@ -37,7 +37,8 @@ class QueueBound {
     return bytes_ != before;
   }
   std::size_t bytes() const { return bytes_; }
-  /// In which so much passes: 50 ms, or longer where the bound is as low as it may be.
+  /// In which so much passes: 50 ms, or longer where the bound is as low as it may be; 2 s at most, as a
+  /// source with little to say looks like a slow link.
   std::chrono::nanoseconds time() const {
     const auto time = kSpan * std::max(1.0, static_cast<double>(bytes_) / std::max(passed_, 1.0));
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::min(time, kLongest));
@@ -45,7 +46,7 @@ class QueueBound {
 
  private:
   static constexpr std::chrono::duration<double> kSpan{0.05};
-  static constexpr std::chrono::duration<double> kLongest{60};
+  static constexpr std::chrono::duration<double> kLongest{2};
   static constexpr double kRemembered = 0.95;
 
   MonotonicTime since_;

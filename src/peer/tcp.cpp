@@ -135,7 +135,8 @@ std::optional<std::size_t> unsent(int socket) {
   // A kernel that does not tell the window says 0.
   const std::uint64_t on_their_way = std::uint64_t{info.tcpi_unacked} * info.tcpi_snd_mss;
   const bool has_room = on_their_way + info.tcpi_snd_mss <= info.tcpi_snd_wnd;
-  return has_room ? std::optional<std::size_t>(info.tcpi_notsent_bytes) : std::nullopt;
+  const std::size_t bytes = info.tcpi_notsent_bytes;
+  return has_room || bytes == 0 ? std::optional(bytes) : std::nullopt;
 }
 
 void limit_unsent(int socket, std::size_t bytes) {

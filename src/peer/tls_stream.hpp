@@ -14,7 +14,7 @@
 
 namespace vmigrate::peer {
 
-/// A TLS connection over a TCP socket. One thread uses it, but for interrupt() and waited().
+/// A TLS connection over a TCP socket. One thread uses it, but for interrupt(), waited() and descriptor().
 class TlsStream {
  public:
   enum class Purpose { work, pairing };
