@@ -13,6 +13,7 @@ constexpr Milliseconds kQueue{50};
 // QEMU loads the devices' state, libvirt asks it a few things and lets it run.
 constexpr Milliseconds kDevicesWithKvm{20};
 constexpr Milliseconds kDevicesEmulated{35};
+
 // Shorter than any user notices, and so little that the first pass does not end in the pause.
 constexpr Milliseconds kBegin{20};
 // Of what is left for memory. QEMU takes the rate of its last 100 ms for the one that lasts; where the queue

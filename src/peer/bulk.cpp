@@ -36,10 +36,7 @@ ByteBuffer begin_chunk(std::uint64_t number, std::size_t bytes) {
 }  // namespace
 
 StripedSender::StripedSender(std::shared_ptr<Reconnector> reconnector, int connections, Patience patience)
-    : reconnector_(std::move(reconnector)),
-      bound_(std::chrono::steady_clock::now()),
-      queue_(0),
-      overdue_after_() {
+    : reconnector_(std::move(reconnector)), bound_(std::chrono::steady_clock::now()), queue_(0) {
   for (int number = 1; number <= connections; ++number) {
     outlets_.emplace_back(
         number, BulkOutlet::Terms{*reconnector_, queue_, [this] { return total(); }, patience, unsent_,
@@ -93,7 +90,6 @@ Result<> StripedSender::queue_chunk(ByteBuffer chunk) {
   }
   written_ += size;
   if (bound_.gone(written_ - queue_.used(), std::chrono::steady_clock::now())) keep_to_bound();
-  overdue_after_ = overdue_after();
   return {};
 }
 
@@ -104,11 +100,17 @@ std::chrono::nanoseconds StripedSender::overdue_after() const {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time) * 2;
 }
 
+/// Once there are no more chunks.
 Left StripedSender::left_of_sisters(int number) {
+  std::chrono::nanoseconds overdue_after{};
+  {
+    const std::lock_guard lock(mutex_);
+    overdue_after = overdue_after_;
+  }
   bool more = false;
   for (auto& outlet : outlets_) {
     if (outlet.number() == number) continue;
-    auto left = outlet.left(overdue_after_);
+    auto left = outlet.left(overdue_after);
     if (left.overdue) return left;
     more = more || left.more;
   }
@@ -126,6 +128,7 @@ Result<> StripedSender::finish() {
     const std::lock_guard lock(mutex_);
     if (lost_) return fail(*lost_);
     total_ = written_;
+    overdue_after_ = overdue_after();
   }
   queue_.close();
   return {};
@@ -212,8 +215,7 @@ Result<ByteBuffer> StripedReceiver::read() {
     chunks_.erase(chunk);
     ++next_;
     delivered_ += bytes.size();
-    kept_ -= bytes.size() + kChunkCost;
-    room_is_there_.notify_all();
+    make_free(bytes.size() + kChunkCost);
     return bytes;
   }
   if (lost_) return fail(*lost_);
@@ -250,9 +252,7 @@ void StripedReceiver::take_chunk(std::uint64_t number, ByteBuffer bytes) {
   const auto cost = bytes.size() + kChunkCost;
   if (number < next_ || !chunks_.try_emplace(number, std::move(bytes)).second) {
     // It came over another connection as well.
-    kept_ -= cost;
-    room_is_there_.notify_all();
-    return;
+    return make_free(cost);
   }
   if (number == next_) next_is_there_.notify_one();
 }
@@ -279,7 +279,12 @@ Result<bool> StripedReceiver::make_room(std::uint64_t number, std::size_t size, 
 
 void StripedReceiver::give_back(std::size_t size) {
   const std::lock_guard lock(mutex_);
-  kept_ -= size + kChunkCost;
+  make_free(size + kChunkCost);
+}
+
+/// With the lock held.
+void StripedReceiver::make_free(std::size_t cost) {
+  kept_ -= cost;
   room_is_there_.notify_all();
 }
 

@@ -58,9 +58,9 @@ class StripedSender : public BulkSender {
   QueueBound bound_;
   BoundedQueue<ByteBuffer> queue_;      // whole chunks, as they go out
   std::atomic<std::size_t> unsent_{0};  // of each connection, in the kernel
-  std::atomic<std::chrono::nanoseconds> overdue_after_;
   mutable std::mutex mutex_;
-  std::optional<std::uint64_t> total_;  // once it is finished
+  std::optional<std::uint64_t> total_;        // once it is finished
+  std::chrono::nanoseconds overdue_after_{};  // likewise
   std::optional<Error> lost_;
   std::list<BulkOutlet> outlets_;
   std::vector<std::thread> threads_;
@@ -92,6 +92,7 @@ class StripedReceiver : public BulkReceiver {
   Result<> take_end(std::uint64_t total);
   Result<bool> make_room(std::uint64_t number, std::size_t size, MonotonicTime until);
   void give_back(std::size_t size);
+  void make_free(std::size_t cost);
   void lose(const Error& why);
   void wake_all();
 

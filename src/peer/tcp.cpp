@@ -44,6 +44,14 @@ void set(const FileDescriptor& socket, int level, int option, int value) {
   (void)::setsockopt(socket.get(), level, option, &value, sizeof value);
 }
 
+/// What an older kernel does not tell is 0.
+std::optional<tcp_info> info_of(int socket) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  return info;
+}
+
 Result<> await_connection(const FileDescriptor& socket, MonotonicTime deadline) {
   const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
   pollfd entry{socket.get(), POLLOUT, 0};
@@ -120,22 +128,20 @@ std::string remote_address(const FileDescriptor& socket) {
 }
 
 Measured measured(int socket) {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
-  const bool timed = info.tcpi_min_rtt != UINT32_MAX;
-  return {std::chrono::microseconds(timed ? info.tcpi_min_rtt : 0),
-          std::chrono::microseconds(info.tcpi_rwnd_limited)};
+  const auto info = info_of(socket);
+  if (!info) return {};
+  const bool timed = info->tcpi_min_rtt != UINT32_MAX;
+  return {std::chrono::microseconds(timed ? info->tcpi_min_rtt : 0),
+          std::chrono::microseconds(info->tcpi_rwnd_limited)};
 }
 
 std::optional<std::size_t> unsent(int socket) {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  const auto info = info_of(socket);
+  if (!info) return std::nullopt;
   // A kernel that does not tell the window says 0.
-  const std::uint64_t on_their_way = std::uint64_t{info.tcpi_unacked} * info.tcpi_snd_mss;
-  const bool has_room = on_their_way + info.tcpi_snd_mss <= info.tcpi_snd_wnd;
-  const std::size_t bytes = info.tcpi_notsent_bytes;
+  const std::uint64_t on_their_way = std::uint64_t{info->tcpi_unacked} * info->tcpi_snd_mss;
+  const bool has_room = on_their_way + info->tcpi_snd_mss <= info->tcpi_snd_wnd;
+  const std::size_t bytes = info->tcpi_notsent_bytes;
   return has_room || bytes == 0 ? std::optional(bytes) : std::nullopt;
 }
 

@@ -38,6 +38,14 @@ TEST(Switchover, WhatIsAllowedIsForMoreThanTheMemory) {
   EXPECT_LE(near - far, Milliseconds(17));
 }
 
+TEST(Switchover, EmulatedGuestsAreAllowedLessTheFurtherAwayTheOtherHostIs) {
+  const SwitchoverTerms near{Milliseconds(300), false, {}};
+  const SwitchoverTerms far{Milliseconds(300), false, Milliseconds(50)};
+  EXPECT_EQ(downtime_limit(1, near) - downtime_limit(1, far), Milliseconds(67));
+  // That is not because the rest takes longer.
+  EXPECT_EQ(pause_beside_memory(1, far) - pause_beside_memory(1, near), Milliseconds(25));
+}
+
 TEST(Switchover, APauseThatCannotBeKeptDoesNotKeepTheVmForEver) {
   EXPECT_EQ(downtime_limit(kLate, with_kvm(Milliseconds(20))), Milliseconds(5));
   EXPECT_EQ(downtime_limit(kLate, with_kvm(Milliseconds(300), Milliseconds(500))), Milliseconds(75));
