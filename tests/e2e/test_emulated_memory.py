@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from benchkit.qmp import Monitor
-from labkit.boot_block import make_boot_disk
+from labkit.boot_block import make_boot_disk, passes
 from labkit.domain import uneven_size
 from labkit.processes import wait_until
 
@@ -26,8 +26,7 @@ class Qemu:
 
     def passes(self):
         """(passes of the writer since this QEMU runs it, those in which a page was not as it had left it)."""
-        said = self.serial.read_bytes()
-        return len(said), said.count(b"!")
+        return passes(self.serial)
 
     def goes_on(self):
         """Until it has looked at every page."""

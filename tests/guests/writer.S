@@ -2,7 +2,8 @@
  * small and plain enough for a KVM that has to emulate every instruction, where no operating system would boot.
  *
  * Pages from 1 MiB to END (25 MiB) hold (number of the pass + address of the page) in their first and last words. After
- * each pass a byte goes to the serial port: '.', or '!' when a page did not hold what the pass before had left there.
+ * each pass a byte goes to the serial port: '.', or '!' when a page did not hold what the pass before had left there;
+ * and after each MiB a '-', a sign of life of about two milliseconds' work where every instruction is emulated.
  *
  * A VMM that starts programs in 32-bit mode begins at `flat_start`; with LINES each byte is a line, for a console that
  * shows lines.
@@ -13,7 +14,17 @@
 #endif
 #define PAGE 0x1000
 #define LAST_WORD 0xffc
+#define MIB 0x100000
 #define SERIAL 0x3f8
+
+        .macro  say
+        movw    $SERIAL, %dx
+        outb    %al, %dx
+#ifdef LINES
+        movb    $'\n', %al
+        outb    %al, %dx
+#endif
+        .endm
 
         .code16
         .globl  _start
@@ -59,16 +70,16 @@ write:
         movl    %eax, (%edi)
         movl    %eax, LAST_WORD(%edi)
         addl    $PAGE, %edi
+        testl   $(MIB - 1), %edi
+        jnz     within
+        movb    $'-', %al
+        say
+within:
         cmpl    $END, %edi
         jb      page
         incl    %esi
         movb    %cl, %al
-        movw    $SERIAL, %dx
-        outb    %al, %dx
-#ifdef LINES
-        movb    $'\n', %al
-        outb    %al, %dx
-#endif
+        say
         jmp     pass
 bad:
         movb    $'!', %cl
