@@ -13,7 +13,7 @@ namespace vmigrate::reduce {
 /// How far back a Compressor looks for what is like what it has before it.
 enum class Reach {
   near,  ///< as far as the level does by itself, within the piece of a megabyte that a worker has
-  far,   ///< all over the window, by long-distance matching; costs 1.8 ns a byte more
+  far,   ///< all over the window, by long-distance matching; costs 0.8 ns a byte more
 };
 
 /// Packs a stream of bytes as one zstd stream. zstd does the work on threads of its own; who calls waits for

@@ -24,8 +24,8 @@ constexpr std::uint64_t kNearNeed =
 
 std::uint64_t zstd_need(int window_log) {
   const std::uint64_t window = std::uint64_t{1} << window_log;
-  // The window, and a table of one entry of 8 bytes for each 128 of it.
-  return window + window / 16 + kMostWorkers * kWorkerBytes + kNearNeed;
+  // The window, and a table of one entry of 8 bytes for each 256 of it (kSpacingLog of the compressor).
+  return window + window / 32 + kMostWorkers * kWorkerBytes + kNearNeed;
 }
 
 }  // namespace
