@@ -78,16 +78,15 @@ TEST(Effort, StaysBelowWhatThePackersCannotDo) {
 }
 
 TEST(Effort, TheFirstStepIsTheRightOneForTheLink) {
-  EffortChooser gigabit(kWorkers);
-  EXPECT_EQ(gigabit.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::strong);
-  EffortChooser with_few(2);
-  EXPECT_EQ(with_few.update({0.9, 0, 0.9, 110e6, 110e6, 110e6}, MonotonicTime{}), Effort::light);
-  EffortChooser slower(2);
-  EXPECT_EQ(slower.update({0.9, 0, 0.9, 37e6, 37e6, 37e6}, MonotonicTime{}), Effort::strong);
-  EffortChooser between(2);
-  EXPECT_EQ(between.update({0.9, 0, 0.9, 70e6, 70e6, 70e6}, MonotonicTime{}), Effort::medium);
-  EffortChooser faster(kWorkers);
-  EXPECT_EQ(faster.update({0.9, 0, 0.9, 300e6, 300e6, 300e6}, MonotonicTime{}), Effort::light);
+  const auto first = [](int workers, double network) {
+    return EffortChooser(workers).update({0.9, 0, 0.9, network, network, network}, MonotonicTime{});
+  };
+  EXPECT_EQ(first(2, 12e6), Effort::strong);
+  EXPECT_EQ(first(2, 37e6), Effort::medium);
+  EXPECT_EQ(first(2, 110e6), Effort::light);
+  EXPECT_EQ(first(kWorkers, 37e6), Effort::strong);
+  EXPECT_EQ(first(kWorkers, 110e6), Effort::medium);
+  EXPECT_EQ(first(kWorkers, 300e6), Effort::light);
 }
 
 TEST(Effort, NoMoreWorkGoesIntoWhatCannotBeMadeSmaller) {
