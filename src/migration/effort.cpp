@@ -16,11 +16,8 @@ constexpr double kAllTheTime = 0.8;
 // Bytes a second. With light effort one of this decade's processors packs some 0.9 GB/s; two pack 0.5 with
 // medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
-// Of the network, for each worker. Up to the first strong effort keeps it busy even where the workers share
-// their processors with the guest, QEMU and encryption (two of them put 20 MB/s on the wire so), and is begun
-// with; up to the second where they have some for themselves; above the third medium is too much to begin
-// with.
-constexpr double kForStrongAtOncePerWorker = 12e6;
+// Of the network, for each worker, up to which strong effort keeps it busy, and above which medium is too
+// much to begin with: it shares its processor with the guest, QEMU and encryption.
 constexpr double kForStrongPerWorker = 30e6;
 constexpr double kForLightPerWorker = 38e6;
 // What becomes no smaller than this will not with more work.
@@ -29,7 +26,7 @@ constexpr double kWorthIt = 1.1;
 // it: zstd has several threads where LZ4 has one, but on a small host they share its processors with the
 // guest and with encryption.
 constexpr double kRoom = 0.8;
-constexpr std::array<double, kEfforts> kNextCosts{1, 2.5, 1.7, 1};
+constexpr std::array<double, kEfforts> kNextCosts{1, 2.5, 1.3, 1};
 // Memory is easy here and hard there: a busy while is remembered for about a second, and work is judged by
 // half of one.
 constexpr double kRemembered = 0.9;
@@ -37,9 +34,9 @@ constexpr double kRecent = 0.85;
 constexpr double kCapacityRemembered = 0.7;
 constexpr int kLooksToJudge = 5;
 // How much more of the batches a full network has to take with the next lower effort before that is tried:
-// all of this is guessed. Strong effort is for networks so slow that others use them too, and what zstd's
-// window has seen is lost with it.
-constexpr std::array<double, kEfforts> kClearly{0, 1.2, 1.5, 1.6};
+// all of this is guessed. Medium packs only a fifth faster than strong, makes 4 to 8 % more of a Debian
+// guest, and forgets what zstd's window has seen.
+constexpr std::array<double, kEfforts> kClearly{0, 1.2, 1.5, 2.5};
 // By how much more has to be put on the wire for half a second than it took before, to be more than queues
 // that fill.
 constexpr double kFaster = 1.2;
@@ -98,21 +95,24 @@ bool EffortChooser::is_too_much() const {
   return recent_.batches * kClearly[index(current_)] < capacity_ * below;
 }
 
+bool EffortChooser::is_slow(double network) const {
+  return network <= kForStrongPerWorker * workers_;
+}
+
 Effort EffortChooser::wanted(const Load& load) const {
   if (current_ == Effort::none) {
     if (load.network <= kFull || load.wire >= kFastEnough) return current_;
     // What was put there while it was not waited for has filled the queue.
     const double network = load.wire * load.network;
     if (network > kForLightPerWorker * workers_) return Effort::light;
-    return network <= kForStrongAtOncePerWorker * workers_ ? Effort::strong : Effort::medium;
+    return is_slow(network) ? Effort::strong : Effort::medium;
   }
   const bool waits = load.putting > kFull;  // a source that has little to say tells nothing
   const bool worth_it = load.batches > load.wire * kWorthIt;
   const bool room = busy_ * kNextCosts[index(current_)] < kRoom;
   if (!waits || !worth_it || !room || current_ == Effort::strong) return current_;
   const auto next = static_cast<Effort>(index(current_) + 1);
-  const bool too_fast = next == Effort::strong && load.wire > kForStrongPerWorker * workers_;
-  return too_fast ? current_ : next;
+  return next == Effort::strong && !is_slow(load.wire) ? current_ : next;
 }
 
 /// Whether nothing becomes smaller by all that work. Less of it is not left for that: what cannot be packed

@@ -49,6 +49,7 @@ class EffortChooser {
     std::chrono::milliseconds patience{};
   };
 
+  bool is_slow(double network) const;
   Effort wanted(const Load& load) const;
   void learn_capacity(double wire);
   void remember(const Load& load);
