@@ -14,7 +14,7 @@ constexpr double kFull = 0.5;
 // rate.
 constexpr double kAllTheTime = 0.8;
 // Bytes a second. With light effort one of this decade's processors packs some 0.9 GB/s; two pack 0.5 with
-// medium and 0.3 with strong. Of that almost a half to a quarter go on the wire.
+// medium and 0.4 with strong. Of that almost a half to a quarter go on the wire.
 constexpr double kFastEnough = 400e6;  // soon faster than QEMU: the work would only cost
 // Of the network, for each worker, up to which strong effort keeps it busy, and above which medium is too
 // much to begin with: it shares its processor with the guest, QEMU and encryption.
