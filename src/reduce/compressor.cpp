@@ -21,9 +21,6 @@ constexpr int kNoOverlap = 1;
 // The level looks for 7 bytes that are alike, which is too much for what lies in memory: with 5 it makes a
 // Debian guest's 2 to 3 per cent smaller, and is as fast.
 constexpr int kLeastMatch = 5;
-// Long-distance matching remembers one place in 256 bytes instead of 128: of a Debian guest's memory it makes
-// half a per cent more, and costs half as much.
-constexpr int kSpacingLog = 8;
 constexpr std::size_t kRoom = std::size_t{128} * 1024;
 
 tl::unexpected<Error> failed(std::size_t code) {

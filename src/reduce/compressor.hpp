@@ -10,6 +10,10 @@ struct ZSTD_CCtx_s;
 
 namespace vmigrate::reduce {
 
+/// Far reach remembers one place in so many bytes, as a power of two, instead of in 128, zstd's own choice:
+/// of a Debian guest's memory it makes half a per cent more, and costs half as much.
+inline constexpr int kSpacingLog = 8;
+
 /// How far back a Compressor looks for what is like what it has before it.
 enum class Reach {
   near,  ///< as far as the level does by itself, within the piece of a megabyte that a worker has

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "reduce/compressor.hpp"
 #include "reduce/method.hpp"
 #include "stream/format.hpp"
 
@@ -24,8 +25,8 @@ constexpr std::uint64_t kNearNeed =
 
 std::uint64_t zstd_need(int window_log) {
   const std::uint64_t window = std::uint64_t{1} << window_log;
-  // The window, and a table of one entry of 8 bytes for each 256 of it (kSpacingLog of the compressor).
-  return window + window / 32 + kMostWorkers * kWorkerBytes + kNearNeed;
+  // The window, and a table of one entry of 8 bytes for each place that is remembered.
+  return window + (window >> kSpacingLog) * 8 + kMostWorkers * kWorkerBytes + kNearNeed;
 }
 
 }  // namespace
